@@ -1,0 +1,256 @@
+"""What a study may be configured with: frozen dataclasses, and a strict reader that fills them.
+
+The dataclasses are the only list of permitted keys. `read` turns a mapping (parsed YAML or JSON) into one of them and
+stops at the first unknown key, missing key or wrong type with the key's full path and what is allowed.
+"""
+
+import difflib
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from universal_diffusion.errors import InputError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one archive of `datasets/catalogue.yaml` comes from and what it is for.
+
+    Attributes:
+        origin: "phantom" (written by the embedded generator), "local" (a file or folder that is there) or "download".
+        role: "train" (split into training and validation cases) or "test" (never trained on).
+        path: for "local": the file or folder holding the native archive, relative to `data_root`.
+        cases: for "local": only these cases of it (all when empty).
+    """
+
+    origin: Literal["phantom", "local", "download"]
+    role: Literal["train", "test"]
+    path: str | None = None
+    cases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """The embedded cohort: in-plane matrix of its scans, range of slice spacing, and the number of cases per source."""
+
+    matrix: int
+    slice_spacing_mm: tuple[float, float]
+    cases: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Harmonised volumes (paper, section 3.1). `shards`: jobs per source."""
+
+    spacing_mm: tuple[float, float, float]
+    hu_window: tuple[float, float]
+    patch: int
+    validation_fraction: float
+    shards: int
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Sampling of training patches: `per_case` patches of one case, containing the target with `target_probability`."""
+
+    per_case: int
+    target_probability: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training run. `warmup` steps of linear learning-rate rise; `ema_decay` 0 keeps the last weights."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int
+    weight_decay: float
+    ema_decay: float
+    gradient_clip: float
+    validate_every: int
+    checkpoint_minutes: float
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
+@dataclass(frozen=True)
+class MaskAutoencoder:
+    """The vanilla auto-encoder of eqs. 1-3; `channels` per scale, so the factor f is 2 ** (len(channels) - 1)."""
+
+    channels: tuple[int, ...]
+    latent_channels: int
+    residual_blocks: int
+    training: Training
+
+
+@dataclass(frozen=True)
+class ImageAutoencoder:
+    """The variational auto-encoder of eqs. 4-5, with the weights alpha (LPIPS) and beta (KL).
+
+    Attributes:
+        perceptual_weight: alpha; LPIPS is averaged over the batch.
+        kl_weight: beta; KL summed over the latent, averaged over the batch, divided by the number of image pixels.
+    """
+
+    channels: tuple[int, ...]
+    latent_channels: int
+    residual_blocks: int
+    perceptual_weight: float
+    kl_weight: float
+    training: Training
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """The U-Net and its class-aware image encoder: channels and blocks per scale, attention at scales (0 = finest)."""
+
+    channels: tuple[int, ...]
+    residual_blocks: int
+    attention_scales: tuple[int, ...]
+    embedding_channels: int
+    training: Training
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """The forward process and its training (section 2.2).
+
+    Attributes:
+        timesteps: T.
+        schedule: "cosine" (Nichol & Dhariwal 2021) or "linear" (Ho et al. 2020).
+        history: losses kept per step by the second-moment step sampler.
+        uniform_probability: share of steps that it draws uniformly.
+    """
+
+    timesteps: int
+    schedule: Literal["cosine", "linear"]
+    history: int
+    uniform_probability: float
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Local files of pretrained weights; null lets `origin` decide: "download" them, or "untrained" seeded ones."""
+
+    origin: Literal["untrained", "download", "local"]
+    vgg16: str | None = None
+    clip: str | None = None
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Sampling of a volume: `sampler` with `steps` and `eta`, an `ensemble` of samples, windows `overlap`ping."""
+
+    sampler: Literal["ddim", "ancestral"]
+    steps: int
+    eta: float
+    ensemble: int
+    overlap: float
+    batch: int
+    shards: int
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The discriminative networks of Table 3 that are trained here on the same split."""
+
+    segresnet_filters: int
+    training: Training
+
+
+@dataclass(frozen=True)
+class Study:
+    """A whole study, as `config/*.yaml` spells it.
+
+    Attributes:
+        study: its name; everything it makes goes under `results/<study>/`.
+        cohort: what every caption says the numbers were measured on.
+        data_root: the folder that the `local` sources' paths start from.
+        threads: CPU threads of every training and sampling job (fixed, because sums depend on it).
+    """
+
+    study: str
+    cohort: str
+    seed: int
+    threads: int
+    data_root: str
+    sources: dict[str, Source]
+    phantom: Phantom
+    preparation: Preparation
+    patches: Patches
+    weights: Weights
+    mask_autoencoder: MaskAutoencoder
+    image_autoencoder: ImageAutoencoder
+    denoiser: Denoiser
+    diffusion: Diffusion
+    segmentation: Segmentation
+    baseline: Baseline
+
+
+def read(kind: type[T], content: Any, where: str = "configuration") -> T:
+    """Fill the dataclass `kind` from a mapping. Raises InputError naming the key and what is allowed."""
+    if not isinstance(content, Mapping):
+        raise InputError(where, f"is {content!r}, not a section with keys", f"give {_names(kind)}")
+    known = {field.name: field for field in fields(kind)}
+    for key in content:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise InputError(f"{where}.{key}", "is not a known key", f"{hint}allowed here: {_names(kind)}")
+    hints = get_type_hints(kind)
+    values = {}
+    for name, field in known.items():
+        if name in content:
+            values[name] = _value(hints[name], content[name], f"{where}.{name}")
+        elif field.default is MISSING:
+            raise InputError(f"{where}.{name}", "is missing", f"expected {_describe(hints[name])}")
+    return kind(**values)
+
+
+def read_json(kind: type[T], text: str, where: str) -> T:
+    """`read` from the JSON text that a rule passes on its command line."""
+    return read(kind, json.loads(text), where)
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if is_dataclass(hint):
+        return read(hint, value, where)
+    if origin in (Union, types.UnionType):
+        return None if value is None else _value(next(a for a in args if a is not type(None)), value, where)
+    if origin is Literal and value in args:
+        return value
+    if origin is dict and isinstance(value, Mapping):
+        return {str(key): _value(args[1], item, f"{where}.{key}") for key, item in value.items()}
+    if origin is tuple and isinstance(value, list | tuple):
+        kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
+        if len(kinds) == len(value):
+            return tuple(_value(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, str) and isinstance(value, hint) and not isinstance(value, bool):
+        return value
+    raise InputError(where, f"is {value!r}", f"expected {_describe(hint)}")
+
+
+def _names(kind: type) -> str:
+    return ", ".join(field.name for field in fields(kind))
+
+
+def _describe(hint: Any) -> str:
+    origin, args = get_origin(hint), get_args(hint)
+    if is_dataclass(hint):
+        return f"a section with {_names(hint)}"
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, args))
+    if origin in (Union, types.UnionType):
+        return " or ".join("null" if a is type(None) else _describe(a) for a in args)
+    if origin is tuple:
+        return f"a list of {_describe(args[0])}" if args[-1] is Ellipsis else f"a list of {len(args)} values"
+    if origin is dict:
+        return f"a section whose values are {_describe(args[1])}"
+    return {int: "a whole number", float: "a number", str: "text"}[hint]
