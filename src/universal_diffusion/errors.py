@@ -26,8 +26,11 @@ def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args, **kwargs):
         try:
             main(*args, **kwargs)
+            return
         except InputError as error:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            raise SystemExit(2) from None
+            line = f"error: {' '.join(str(error).splitlines())}"
+        # Out of the except block the traceback is gone, and with it the progress bars, which end their line first.
+        print(line, file=sys.stderr)
+        raise SystemExit(2)
 
     return wrapped

@@ -44,13 +44,11 @@ class Phantom:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Harmonised volumes (paper, section 3.1). `shards`: jobs per source."""
+    """Harmonised volumes (paper, section 3.1), and the edge of the square patches drawn from them, in voxels."""
 
     spacing_mm: tuple[float, float, float]
     hu_window: tuple[float, float]
     patch: int
-    validation_fraction: float
-    shards: int
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,6 @@ class Segmentation:
     ensemble: int
     overlap: float
     batch: int
-    shards: int
 
 
 @dataclass(frozen=True)
@@ -169,17 +166,20 @@ class Study:
     Attributes:
         study: its name; everything it makes goes under `results/<study>/`.
         cohort: what every caption says the numbers were measured on.
-        data_root: the folder that the `local` sources' paths start from.
         threads: CPU threads of every training and sampling job (fixed, because sums depend on it).
+        shards: jobs that share the harmonisation of a source, and the segmentation by a system.
+        validation_fraction: share of the patients of each `train` source that is held out.
+        data_root: the folder that the `local` sources' paths start from, and that downloads are kept in.
+        phantom: the embedded cohort, where a source has that origin.
     """
 
     study: str
     cohort: str
     seed: int
     threads: int
-    data_root: str
+    shards: int
+    validation_fraction: float
     sources: dict[str, Source]
-    phantom: Phantom
     preparation: Preparation
     patches: Patches
     weights: Weights
@@ -189,6 +189,8 @@ class Study:
     diffusion: Diffusion
     segmentation: Segmentation
     baseline: Baseline
+    data_root: str = "."
+    phantom: Phantom | None = None
 
 
 def read(kind: type[T], content: Any, where: str = "configuration") -> T:
@@ -212,8 +214,12 @@ def read(kind: type[T], content: Any, where: str = "configuration") -> T:
 
 
 def read_json(kind: type[T], text: str, where: str) -> T:
-    """`read` from the JSON text that a rule passes on its command line."""
-    return read(kind, json.loads(text), where)
+    """`read` from the JSON text that a rule passes on its command line. Raises InputError for text that is no JSON."""
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(where, f"is no JSON ({error})", f"give an object with {_names(kind)}") from None
+    return read(kind, content, where)
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

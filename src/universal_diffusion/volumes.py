@@ -1,8 +1,8 @@
 """The harmonised volume and its store: one HDF5 file a case, read slice by slice.
 
-A volume is held in RAS axis order, (X, Y, Z): the first array axis runs from the patient's right to left side, the
-second from posterior to anterior, the third from inferior to superior. On disk the slices come first and each is a
-chunk of its own (checksummed), so that a 2-D patch is read without reading the volume.
+A volume is held in RAS axis order, (X, Y, Z): the first array axis runs from the patient's left to the right side, the
+second from posterior to anterior, the third from inferior to superior (so the liver lies at large x). On disk the
+slices come first and each is a chunk of its own (checksummed), so that a 2-D patch is read without reading the volume.
 """
 
 from dataclasses import dataclass
@@ -117,7 +117,7 @@ class VolumeFile:
             self.slice_counts = self._file["slice_counts"][:]  # (29, Z)
         except (OSError, KeyError) as error:
             raise InputError(
-                self.path, f"is no whole volume ({error})", "delete it and run again: `harmonise` remakes it"
+                self.path, f"is no whole volume ({error})", "delete its folder and run again: `harmonise` remakes it"
             ) from None
 
     def _grid(self, name: str) -> Grid:
@@ -132,6 +132,10 @@ class VolumeFile:
         """Label bits of the same patch: (size, size) uint32."""
         return self._read("labels", z, x, y, size)
 
+    def label_slice(self, z: int) -> np.ndarray:
+        """Label bits of a whole axial slice: (X, Y) uint32."""
+        return self._read("labels", z, 0, 0, max(self.grid.shape[:2]))
+
     def _read(self, name: str, z: int, x: int, y: int, size: int) -> np.ndarray:
         try:
             return self._file[name][z, x : x + size, y : y + size]
@@ -139,7 +143,7 @@ class VolumeFile:
             raise InputError(
                 self.path,
                 f"is damaged in slice {z} ({error})",
-                "delete it and run again: `harmonise` remakes it",
+                "delete its folder and run again: `harmonise` remakes it",
             ) from None
 
     def read(self) -> Volume:
@@ -150,7 +154,7 @@ class VolumeFile:
             )
         except OSError as error:
             raise InputError(
-                self.path, f"is damaged ({error})", "delete it and run again: `harmonise` remakes it"
+                self.path, f"is damaged ({error})", "delete its folder and run again: `harmonise` remakes it"
             ) from None
         return Volume(
             self.source,

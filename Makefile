@@ -1,0 +1,38 @@
+# make study   the embedded study, into results/embedded
+# make sample  the same workflow on the real CTs of ../shared/data, into results/sample
+# make test    every test
+# make lint    formatting and lint of the library and the workflow
+# make env     only the environment that the others build when it is missing or out of date
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: study sample test lint env
+
+study: env
+	$(BIN)/snakemake --cores all
+
+sample: env
+	$(BIN)/snakemake --cores all --configfile config/sample.yaml
+
+test: env
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+lint: env
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+env: .venv/installed
+
+.venv/locked: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: $(PYTHON) is Python " + sys.version.split()[0] + ", but 3.11 or newer is needed; run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)")'
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	touch $@
+
+.venv/installed: .venv/locked pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@

@@ -1,0 +1,65 @@
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# A --configfile stands alone: Snakemake would merge it into the default one, which serves the bare command only.
+if not workflow.configfiles:
+
+    configfile: "config/config.yaml"
+
+
+report: "workflow/report/study.rst"
+
+
+include: "workflow/rules/common.smk"
+
+
+pathvars:
+    results=f"results/{study.study}",
+    logs="<results>/logs",
+    benchmarks="<results>/benchmarks",
+
+
+wildcard_constraints:
+    source="|".join(study.sources),
+    variant="|".join(VARIANTS),
+    baseline="|".join(BASELINES),
+    shard=r"\d+-of-\d+",
+
+
+ARTEFACTS = [
+    "<results>/splits.csv",
+    "<results>/leakage.csv",
+    "<results>/figures/overlays.png",
+    *collect("<results>/models/{variant}/{part}", variant=VARIANTS, part=["weights.safetensors", "card.json"]),
+    "<results>/scores/cases.csv",
+    "<results>/tables/autoencoder_ceiling.csv",
+    "<results>/tables/cost.csv",
+    *collect("<results>/tables/table{number}.{kind}", number=[1, 2, 3], kind=["csv", "md", "tex"]),
+    *collect("<results>/tables/targets.{kind}", kind=["csv", "md"]),
+    *collect("<results>/figures/figure{number}.{kind}", number=[1, 2], kind=["png", "svg"]),
+    *collect("<results>/claims.{kind}", kind=["csv", "md"]),
+    *(["<results>/figures/phantom.png"] if sources(origin="phantom") else []),
+]
+
+
+include: "workflow/rules/acquire.smk"
+include: "workflow/rules/harmonise.smk"
+include: "workflow/rules/autoencoders.smk"
+include: "workflow/rules/diffusion.smk"
+include: "workflow/rules/segment.smk"
+include: "workflow/rules/baselines.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/artefacts.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        ARTEFACTS,
+        "<results>/provenance.json",
+
+
+onerror:
+    tell_failures(log)

@@ -1,0 +1,43 @@
+"""Step: the cases of one source, or one shard of them, as harmonised volumes."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from universal_diffusion.datasets.base import Reader
+from universal_diffusion.datasets.readers import chosen_cases, reader
+from universal_diffusion.errors import one_line_errors
+from universal_diffusion.preparation.origin import read_origin
+from universal_diffusion.preparation.shards import shard_of
+from universal_diffusion.preparation.transforms import harmonise
+from universal_diffusion.settings import Preparation, read_json
+from universal_diffusion.volumes import write_volume
+
+
+def harmonise_cases(native: Reader, cases: Sequence[str], settings: Preparation, output: Path) -> None:
+    """Write `<case>.h5` into `output` for each of the cases."""
+    output.mkdir(parents=True, exist_ok=True)
+    for case in tqdm(cases, desc="harmonise", unit="case", file=sys.stderr):
+        write_volume(output / f"{case}.h5", harmonise(native.read(case), settings))
+
+
+@one_line_errors
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", required=True, help="key of the dataset catalogue")
+    parser.add_argument("--native", required=True, type=Path, help="unpacked native tree")
+    parser.add_argument("--settings", required=True, help="JSON of settings.Preparation")
+    parser.add_argument("--shard", required=True, help="i-of-n")
+    parser.add_argument("--output", required=True, type=Path, help="folder for <case>.h5")
+    arguments = parser.parse_args()
+    native = reader(arguments.source, arguments.native)
+    cases = chosen_cases(arguments.source, native.cases(), read_origin(arguments.native).cases)
+    settings = read_json(Preparation, arguments.settings, "settings")
+    harmonise_cases(native, shard_of(cases, arguments.shard), settings, arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Where the archives of a source came from: the record that travels with them as `origin.json`."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from universal_diffusion.errors import InputError
+from universal_diffusion.files import write_json
+
+ORIGIN = "origin.json"
+
+
+@dataclass(frozen=True)
+class ArchiveFile:
+    """One file as it was acquired: its name relative to the source's folder, its SHA-256 and its size."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The record. `cases` are the only ones wanted of the archive, all when empty."""
+
+    origin: str
+    files: tuple[ArchiveFile, ...]
+    note: str
+    cases: tuple[str, ...] = ()
+
+
+def write_origin(folder: Path, origin: Origin) -> None:
+    """Write the record into the folder it describes."""
+    write_json(folder / ORIGIN, asdict(origin))
+
+
+def read_origin(folder: Path) -> Origin:
+    """Read a folder's record. Raises InputError where there is none."""
+    try:
+        content = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+        files = tuple(ArchiveFile(**file) for file in content["files"])
+        return Origin(content["origin"], files, content["note"], tuple(content.get("cases", ())))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(folder / ORIGIN, f"is no record of origin ({error})", "run `acquire` again") from None

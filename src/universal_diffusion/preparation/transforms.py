@@ -1,0 +1,125 @@
+"""From a CT as its owner ships it to the study's common grid (paper, section 3.1), with MONAI.
+
+The order is the paper's: re-space, scale the intensities, crop to the foreground, pad. What it leaves open is decided
+here: axes are brought to RAS first (x grows to the patient's right, y to the front, z to the head); before an axis is
+made coarser the image is smoothed by a Gaussian of sigma (factor - 1) / 2 native voxels, the rule of MONAI's and
+scikit-image's `resize`, so that a coarse grid shows no aliased noise; the foreground is the body without the couch.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import (
+    CropForeground,
+    Orientation,
+    ScaleIntensityRange,
+    Spacing,
+    SpatialCrop,
+    SpatialPad,
+)
+from scipy import ndimage
+
+from universal_diffusion.datasets.base import Case
+from universal_diffusion.errors import InputError
+from universal_diffusion.preparation.leakage import fingerprint
+from universal_diffusion.settings import Preparation
+from universal_diffusion.volumes import Grid, Volume
+
+RAS_LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
+BODY_HU = -300.0
+COUCH_MM = 4.0
+MARGIN_MM = 10.0
+
+
+def harmonise(case: Case, settings: Preparation) -> Volume:
+    """One native case on the common grid; its labels are also kept, unchanged, on the CT's own grid.
+
+    Raises InputError for an image that is constant, not finite or holds no body.
+    """
+    where = f"{case.source} {case.case}"
+    image, grid = harmonise_image(case.image, case.affine, settings, where)
+    return Volume(
+        source=case.source,
+        case=case.case,
+        annotated=case.annotated,
+        fingerprint=fingerprint(case.image, where),
+        image=image,
+        labels=resample_labels(case.labels, case.affine, grid),
+        grid=grid,
+        native_labels=case.labels,
+        native_grid=Grid(case.image.shape, case.affine),
+    )
+
+
+def harmonise_image(
+    image: np.ndarray, affine: np.ndarray, settings: Preparation, where: str
+) -> tuple[np.ndarray, Grid]:
+    """The image of any CT on the common grid.
+
+    Args:
+        image: 3-D Hounsfield units in any axis order.
+        affine: 4 x 4, from its voxel indices to RAS millimetres.
+        where: what to call the CT in an error.
+
+    Returns:
+        (X, Y, Z) float32 with the HU window scaled to [0, 1], X and Y at least `settings.patch`; and its grid, whose
+        affine is exact: the value at index i was sampled at the point affine @ i.
+    """
+    _refuse_empty(image, where)
+    native = MetaTensor(torch.from_numpy(np.ascontiguousarray(image, np.float32))[None], affine=affine)
+    hu = _respace(Orientation("RAS", labels=RAS_LABELS)(native), settings.spacing_mm)
+    scaled = ScaleIntensityRange(*settings.hu_window, b_min=0.0, b_max=1.0, clip=True)(_crop_to_body(hu, where))
+    padded = SpatialPad((settings.patch, settings.patch, -1))(scaled)
+    array = padded.numpy()[0].astype(np.float32, copy=False)
+    return array, Grid(array.shape, padded.affine.numpy().astype(np.float64))
+
+
+def resample_labels(labels: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
+    """Label bits of the voxel of `labels` nearest to each point of `grid`; zero more than half a voxel outside.
+
+    SciPy carries the bits as float64 and so keeps all 32, which MONAI's float32 would not.
+    """
+    steps = np.round(np.linalg.inv(affine) @ grid.affine, 9)  # from indices of `grid` to indices of `labels`
+    return ndimage.affine_transform(labels, steps[:3, :3], steps[:3, 3], grid.shape, order=0, mode="grid-constant")
+
+
+def body_mask(hu: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Boolean (X, Y, Z): the largest connected region above -300 HU.
+
+    Each axial slice is first opened by about `COUCH_MM`, which severs sheets, tubes and the shell of the couch.
+    """
+    body = (hu > BODY_HU).astype(np.uint8)
+    for keep in (ndimage.minimum_filter1d, ndimage.maximum_filter1d):
+        for axis in (0, 1):
+            reach = max(1, round(COUCH_MM / spacing_mm[axis]))
+            body = keep(body, 2 * reach + 1, axis, mode="nearest")
+    regions, _ = ndimage.label(body)
+    sizes = np.bincount(regions.ravel())
+    return (regions == 1 + sizes[1:].argmax()) if sizes.size > 1 else np.zeros(hu.shape, bool)
+
+
+def _refuse_empty(image: np.ndarray, where: str) -> None:
+    if image.ndim != 3 or not np.isfinite(image).all():
+        raise InputError(where, "has voxels that are NaN or infinite, or is not 3-D", "replace the file")
+    if image.min() == image.max():
+        raise InputError(where, f"is constant ({image.flat[0]:g} HU everywhere)", "replace the file")
+
+
+def _respace(native: MetaTensor, spacing_mm: tuple[float, float, float]) -> MetaTensor:
+    factors = np.asarray(spacing_mm) / np.linalg.norm(native.affine[:3, :3].numpy(), axis=0)
+    sigmas = np.maximum(0.0, (factors - 1) / 2)
+    smooth = ndimage.gaussian_filter(native.numpy()[0], sigmas, mode="nearest")
+    image = MetaTensor(torch.from_numpy(smooth)[None], affine=native.affine)
+    return Spacing(spacing_mm, mode="bilinear", padding_mode="border", dtype=torch.float32)(image)
+
+
+def _crop_to_body(hu: MetaTensor, where: str) -> MetaTensor:
+    spacing_mm = np.linalg.norm(hu.affine[:3, :3].numpy(), axis=0)
+    body = body_mask(hu.numpy()[0], spacing_mm)
+    if not body.any():
+        raise InputError(where, f"holds no body (nothing coherent above {BODY_HU:g} HU)", "check that it is a CT in HU")
+    margin = [int(np.ceil(MARGIN_MM / step)) for step in spacing_mm]
+    start, end = CropForeground(margin=margin, allow_smaller=True).compute_bounding_box(torch.from_numpy(body)[None])
+    return SpatialCrop(roi_start=start, roi_end=end)(hu)

@@ -1,0 +1,105 @@
+"""The catalogue against the paper's Table 1, the taxonomy, and itself."""
+
+import re
+
+import numpy as np
+import pytest
+
+from universal_diffusion.datasets.catalogue import entry, in_order, sources
+from universal_diffusion.datasets.readers import LAYOUTS
+from universal_diffusion.errors import InputError
+from universal_diffusion.targets import all_targets
+
+PAPER = [key for key in sources() if entry(key).paper_cases is not None]
+
+
+def test_every_source_has_a_reader_and_targets():
+    assert len(sources()) == 15
+    assert {entry(key).dataset for key in sources()} == set(LAYOUTS)
+    assert all(entry(key).annotated for key in sources())
+
+
+def test_the_seven_training_sets_annotate_all_29_targets():
+    together = in_order(name for key in PAPER for name in entry(key).annotated)
+    assert together == tuple(known.name for known in all_targets())
+
+
+def test_table_1_of_the_paper():
+    printed = {entry(key).dataset: (entry(key).paper_cases, entry(key).paper_structures) for key in PAPER}
+    assert printed == {
+        "msd": (945, 9),
+        "btcv": (30, 12),
+        "kits23": (489, 4),
+        "pancreas_ct": (76, 1),
+        "abdomenct1k": (722, 5),
+        "amos": (500, 15),
+        "word": (120, 16),
+    }
+
+
+@pytest.mark.parametrize("dataset", sorted({entry(key).dataset for key in PAPER}))
+def test_a_difference_from_the_paper_is_explained(dataset):
+    parts = [entry(key) for key in sources() if entry(key).dataset == dataset]
+    cases = sum(part.cases for part in parts)
+    structures = len(in_order(name for part in parts for name in part.annotated))
+    same = (cases, structures) == (parts[0].paper_cases, parts[0].paper_structures)
+    assert same == (parts[0].reason == "")
+
+
+def test_archives_are_named_once_and_hashes_are_hashes():
+    for key in sources():
+        archives = entry(key).archives
+        assert len({archive.name for archive in archives}) == len(archives) > 0
+        for archive in archives:
+            assert archive.urls
+            assert archive.md5 is None or re.fullmatch(r"[0-9a-f]{32}", archive.md5)
+            assert archive.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", archive.sha256)
+
+
+def test_kits_lists_scan_and_mask_of_each_case():
+    names = [archive.name for archive in entry("kits23").archives]
+    assert len(names) == 2 * 489
+    assert "dataset/case_00588/imaging.nii.gz" in names
+    assert not any("case_00300" in name for name in names)
+
+
+def test_tumours_lie_in_their_organ_except_in_hepatic_vessel():
+    assert entry("msd03").labels[2] == ("liver tumor", "liver")
+    assert entry("kits23").labels[2] == ("kidney tumor", "kidneys")
+    assert entry("msd08").labels[2] == ("hepatic vessel tumor",)
+
+
+@pytest.mark.parametrize(
+    ("name", "targets"),
+    [
+        ("liver", ("liver",)),
+        ("livertumor", ("liver tumor", "liver")),
+        ("livertumor07", ("liver tumor", "liver")),
+        ("livertumors", ("liver tumor", "liver")),
+        ("rightsurrenalGland", ("right adrenal gland",)),
+        ("surrenalgland", ("adrenal glands",)),
+        ("venacava", ("inferior vena cava",)),
+        ("kidneys", ("kidneys",)),
+        ("livercyst", ()),
+        ("liverkyst", ()),
+        ("liverkyste", ()),
+        ("tumor", ()),
+        ("leftsurretumor", ()),
+        ("portalvein1", ()),
+        ("artery", ()),
+        ("pituitary", None),
+    ],
+)
+def test_ircadb_structure_names(name, targets):
+    assert entry("ircadb").structure_targets(name) == targets
+
+
+@pytest.mark.real_data
+def test_every_ircadb_folder_name_of_patients_1_to_19_is_known(real_data):
+    rows = np.loadtxt(real_data / "3dircadb" / "structures.csv", dtype=str, delimiter=",", skiprows=1)
+    assert [name for name in set(rows[:, 1]) if entry("ircadb").structure_targets(name) is None] == []
+
+
+def test_unknown_source_names_the_nearest():
+    with pytest.raises(InputError, match="nearest: msd03"):
+        entry("mds03")

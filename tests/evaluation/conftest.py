@@ -1,0 +1,119 @@
+"""Scores of an imagined study, a small untrained model, and two small stored cases."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from universal_diffusion.evaluation.cases import COLUMNS
+from universal_diffusion.evaluation.published import read_published
+from universal_diffusion.evaluation.systems import SYSTEMS
+from universal_diffusion.preparation.splits import SplitRow, write_splits
+from universal_diffusion.targets import bits
+from universal_diffusion.volumes import Grid, Volume, write_volume
+
+PUBLISHED = Path(__file__).parents[2] / "config" / "published.csv"
+PATCH = 16
+ANNOTATED = ("spleen", "liver", "liver tumor")
+
+
+@pytest.fixture(scope="session")
+def published() -> Path:
+    """The transcription of the paper's tables."""
+    return PUBLISHED
+
+
+def score_rows(system, source: str, case: str, part: str, target: str, dice: float) -> dict:
+    """One row of `cases.csv`; NaN Dice stands for both masks empty."""
+    row = dict.fromkeys(COLUMNS, np.nan) | {"system": system.family, "variant": system.variant}
+    row |= {"dataset": "msd" if source.startswith("msd") else source, "source": source, "case": case, "part": part}
+    empty = np.isnan(dice)
+    row |= {"target": target, "dice": dice, "truth_ml": 0.0 if empty else 5.0, "predicted_ml": 0.0 if empty else 5.0}
+    return row | {"outcome": "both_empty" if empty else "scored"}
+
+
+@pytest.fixture
+def cases() -> pd.DataFrame:
+    """Eight validation cases of every MSD source and eight 3D-IRCADb patients, scored with every system.
+
+    Mask prediction is better than noise prediction by 0.2 on tumours and by 0.1 on organs; SegResNet is like mask_clip.
+    """
+    generator = np.random.default_rng(5)
+    columns = [key.split("@") for key in read_published(PUBLISHED, 2)["column_key"].unique()]
+    organs = [key for key in read_published(PUBLISHED, 3)["column_key"].unique() if key != "average"]
+    places = [(target, source, "validation") for target, source in columns]
+    places += [(organ, "ircadb", "test") for organ in organs]
+    rows = []
+    for target, source, part in places:
+        for number in range(8):
+            base = 0.5 + 0.1 * generator.random()
+            for system in SYSTEMS:
+                gain = (0.2 if "tumor" in target else 0.1) * system.variant.startswith(
+                    "mask"
+                ) + 0.01 * generator.random()
+                gain = 0.2 * (system.key == "segresnet") + (0.0 if system.key == "segresnet" else gain)
+                rows.append(score_rows(system, source, f"case_{number}", part, target, base + gain))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def stored_case(folder: Path, source: str, case: str, offset: int) -> Volume:
+    """A harmonised case with a liver and a tumour in it and no spleen; its CT has half the spacing and flipped axes."""
+    labels = np.zeros((20, 18, 6), np.uint32)
+    labels[4:14, 4 + offset : 12, 1:5] |= bits(["liver"])
+    labels[6:9, 8:11, 2:4] |= bits(["liver tumor"])
+    image = np.random.default_rng(offset).random(labels.shape, np.float32).astype(np.float16).astype(np.float32)
+    grid = Grid(labels.shape, np.diag([4.0, 4.0, 5.0, 1.0]))
+    native = labels.repeat(2, 0).repeat(2, 1)[::-1]
+    affine = np.array([[-2.0, 0, 0, 77.0], [0, 2.0, 0, -1.0], [0, 0, 5.0, 0], [0, 0, 0, 1]])
+    volume = Volume(source, case, ANNOTATED, f"{offset}", image, labels, grid, native, Grid(native.shape, affine))
+    write_volume(folder / f"{case}.h5", volume)
+    return volume
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory) -> dict:
+    """Two stored cases, one test and one validation: their folder `volumes`, `splits` table and contents `stored`."""
+    folder = tmp_path_factory.mktemp("study")
+    stored = [stored_case(folder / "volumes", "ircadb", "p1", 0), stored_case(folder / "volumes", "msd03", "l1", 1)]
+    rows = [SplitRow("ircadb", "ircadb", "p1", "0", "test", ""), SplitRow("msd03", "msd", "l1", "1", "validation", "")]
+    write_splits(folder / "splits.csv", rows)
+    return {"volumes": folder / "volumes", "splits": folder / "splits.csv", "stored": stored}
+
+
+AUTOENCODER = {"channels": [8, 8], "latent_channels": 2, "residual_blocks": 1}
+DENOISER = {
+    "channels": [8, 8],
+    "residual_blocks": 1,
+    "attention_scales": [1],
+    "embedding": "clip",
+    "embedding_channels": 8,
+}
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory) -> Path:
+    """A folder with an untrained `mask_clip` and an untrained `mask_autoencoder`."""
+    import torch
+
+    from universal_diffusion.method.bundle import Networks, build_autoencoder, build_denoiser
+    from universal_diffusion.method.weights import save_model
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models")
+    mask = build_autoencoder({"kind": "mask_autoencoder", **AUTOENCODER})
+    image = build_autoencoder({"kind": "image_autoencoder", **AUTOENCODER})
+    denoiser = build_denoiser(DENOISER, 2, 2, torch.randn(29, 512))
+    torch.nn.init.normal_(denoiser.leave[-1].weight, std=0.3)
+    architecture = {
+        "kind": "variant",
+        "mask_autoencoder": {"kind": "mask_autoencoder", **AUTOENCODER},
+        "image_autoencoder": {"kind": "image_autoencoder", **AUTOENCODER},
+        "denoiser": DENOISER,
+    }
+    diffusion = {"timesteps": 50, "schedule": "cosine"}
+    card = {"architecture": architecture, "diffusion": diffusion, "prediction": "mask", "patch": PATCH}
+    save_model(folder / "mask_clip", Networks(mask, image, denoiser), card)
+    own = {"architecture": architecture["mask_autoencoder"], "preparation": {"patch": PATCH}}
+    save_model(folder / "mask_autoencoder", mask, own)
+    return folder

@@ -1,0 +1,171 @@
+"""The workflow for real, on an embedded study made as small as it goes: what it leaves, and what a change reruns."""
+
+import csv
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.study
+
+ARTEFACTS = [
+    *("splits.csv", "leakage.csv", "inventory.csv", "scores/cases.csv"),
+    *("claims.csv", "claims.md", "provenance.json", "machine.json"),
+    *(f"tables/table{number}.{kind}" for number in (1, 2, 3) for kind in ("csv", "md", "tex")),
+    *("tables/targets.csv", "tables/targets.md", "tables/autoencoder_ceiling.csv", "tables/cost.csv"),
+    *(f"figures/figure{number}.{kind}" for number in (1, 2) for kind in ("png", "svg")),
+    *("figures/phantom.png", "figures/overlays.png"),
+    *(f"models/{variant}/card.json" for variant in ("noise_learnt", "noise_clip", "mask_learnt", "mask_clip")),
+]
+SYSTEMS = {"noise_learnt", "noise_clip", "mask_learnt", "mask_clip", "prior_mask", "segresnet"}
+
+
+def smallest(configuration: dict) -> dict:
+    """The embedded study with four sources, eleven scans and a handful of training steps."""
+    cases = {"msd07": 3, "amos": 3, "word": 3, "ircadb": 2}
+    few = {"steps": 4, "batch": 4, "warmup": 1, "validate_every": 4}
+    networks = {
+        name: configuration[name] | {"training": configuration[name]["training"] | few}
+        for name in ("mask_autoencoder", "image_autoencoder", "denoiser", "baseline")
+    }
+    changes = {
+        "study": "smallest",
+        "cohort": "eleven synthetic scans",
+        "sources": {name: configuration["sources"][name] for name in cases},
+        "phantom": configuration["phantom"] | {"matrix": 64, "slice_spacing_mm": [8.0, 10.0], "cases": cases},
+        "preparation": configuration["preparation"] | {"spacing_mm": [10.0, 10.0, 12.0], "patch": 32},
+        "segmentation": configuration["segmentation"] | {"steps": 1, "ensemble": 2},
+    }
+    return configuration | networks | changes
+
+
+class Study:
+    """The smallest study, run once in a copy of the project."""
+
+    def __init__(self, project):
+        self.project = project
+        self.results = project.folder / "results" / "smallest"
+        configuration = yaml.safe_load((project.folder / "config/config.yaml").read_text())
+        (project.folder / "smallest.yaml").write_text(yaml.safe_dump(smallest(configuration)))
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess:
+        return self.project.snakemake("--cores", "2", "--configfile", "smallest.yaml", *arguments)
+
+    def planned(self) -> dict[str, int]:
+        """Jobs by rule that a run would do now."""
+        run = self.run("-n")
+        assert run.returncode == 0, run.stderr
+        return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", run.stdout + run.stderr, re.MULTILINE)}
+
+    def rows(self, path: str) -> list[dict[str, str]]:
+        with open(self.results / path, encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def study(project_copy) -> Study:
+    study = Study(project_copy())
+    run = study.run()
+    assert run.returncode == 0, run.stderr[-4000:]
+    return study
+
+
+@pytest.mark.parametrize("artefact", ARTEFACTS)
+def test_run_leaves_every_artefact(study, artefact):
+    assert (study.results / artefact).stat().st_size > 0
+
+
+def test_scores_hold_every_system_and_the_test_cohort(study):
+    rows = study.rows("scores/cases.csv")
+    assert list(rows[0])[:6] == ["system", "variant", "dataset", "case", "target", "dice"]
+    parts = {(row["dataset"], row["case"]): row["part"] for row in study.rows("splits.csv")}
+    assert {parts[row["dataset"], row["case"]] for row in rows} <= {"validation", "test"}
+    test_cases = {case for (_, case), part in parts.items() if part == "test"}
+    scored = {(row["variant"] or row["system"], row["case"]) for row in rows if row["dataset"] == "ircadb"}
+    assert scored >= {(system, case) for system in SYSTEMS for case in test_cases}
+
+
+def test_targets_table_has_all_29(study, project_root):
+    targets = {row["name"] for row in _read(project_root / "src/universal_diffusion/targets.csv")}
+    assert {row["target"] for row in study.rows("tables/targets.csv")} == targets
+
+
+@pytest.mark.parametrize("table", ["table1", "table2", "table3"])
+def test_tables_name_their_cohort(study, table):
+    assert "eleven synthetic scans" in (study.results / f"tables/{table}.md").read_text()
+
+
+def test_second_run_does_nothing(study):
+    assert study.planned() == {}
+
+
+def test_touching_a_module_reruns_nothing(study):
+    (study.project.folder / "src/universal_diffusion/evaluation/tables.py").touch()
+    assert study.planned() == {}
+
+
+def test_deleting_a_table_rebuilds_that_table_alone(study):
+    table = study.results / "tables/table3.csv"
+    before = table.read_bytes()
+    table.unlink()
+    assert study.planned() == {"table3": 1, "all": 1, "total": 2}
+    assert study.run().returncode == 0
+    assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("module", "reruns"),
+    [
+        ("evaluation/table1.py", {"table1"}),
+        ("evaluation/tables.py", {"table1", "table2", "table3", "targets_table", "claims"}),
+        ("phantom/montage.py", {"phantom_montage"}),
+    ],
+)
+def test_editing_a_module_reruns_the_rules_that_use_it(study, module, reruns):
+    path = study.project.folder / "src/universal_diffusion" / module
+    before = path.read_text()
+    path.write_text(before + "# an edit\n")
+    try:
+        planned = set(study.planned()) - {"all", "total"}
+        assert reruns <= planned
+        assert not planned & {"harmonise", "denoiser", "segment", "score"}
+    finally:
+        path.write_text(before)
+
+
+def test_changed_setting_reruns_its_users(study):
+    path = study.project.folder / "smallest.yaml"
+    before = path.read_text()
+    configuration = yaml.safe_load(before)
+    configuration["segmentation"]["steps"] = 2
+    path.write_text(yaml.safe_dump(configuration))
+    try:
+        planned = study.planned()
+        assert planned["segment"] == 4
+        assert "denoiser" not in planned
+        assert "predict_baseline" not in planned
+    finally:
+        path.write_text(before)
+
+
+def test_report_is_packed(study):
+    run = study.run("--report", "results/smallest/report.zip")
+    assert run.returncode == 0, run.stderr[-4000:]
+    assert (study.results / "report.zip").stat().st_size > 100_000
+
+
+def test_everything_behind_a_score_is_the_same_bytes_when_made_again(study):
+    made = ("models/mask_autoencoder/weights.safetensors", "models/mask_clip/weights.safetensors")
+    made += ("models/mask_clip/card.json", "scores/parts/mask_clip.csv")
+    before = {path: (study.results / path).read_bytes() for path in made}
+    run = study.run("--forcerun", "mask_autoencoder", "--", "results/smallest/scores/parts/mask_clip.csv")
+    assert run.returncode == 0, run.stderr[-4000:]
+    assert "rule segment" in run.stderr
+    assert {path: (study.results / path).read_bytes() for path in made} == before
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,92 @@
+"""The configuration's one list of keys: what is read, and what is refused in which words."""
+
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from universal_diffusion.errors import InputError
+from universal_diffusion.settings import Patches, Preparation, Source, Study, Weights, read, read_json
+
+CONFIG = Path(__file__).parents[1] / "config"
+PREPARATION = {
+    "spacing_mm": [1.5, 1.5, 2],
+    "hu_window": [-175, 250],
+    "patch": 256,
+}
+
+
+@pytest.mark.parametrize("name", ["config", "sample", "paper"])
+def test_shipped_configurations_are_read_and_survive_a_round_trip(name):
+    study = read(Study, yaml.safe_load((CONFIG / f"{name}.yaml").read_text()))
+    assert read(Study, asdict(study)) == study
+    assert {source.role for source in study.sources.values()} == {"train", "test"}
+
+
+def test_paper_configuration_keeps_what_the_paper_prints():
+    study = read(Study, yaml.safe_load((CONFIG / "paper.yaml").read_text()))
+    assert study.preparation.spacing_mm == (1.5, 1.5, 2.0)
+    assert study.preparation.patch == 256
+    assert study.validation_fraction == 0.1
+    assert study.mask_autoencoder.training.weight_decay == 1e-5
+    assert [name for name, source in study.sources.items() if source.role == "test"] == ["ircadb"]
+
+
+def test_whole_numbers_become_floats_and_lists_become_tuples():
+    preparation = read(Preparation, PREPARATION)
+    assert preparation.spacing_mm == (1.5, 1.5, 2.0)
+    assert all(isinstance(edge, float) for edge in (*preparation.spacing_mm, *preparation.hu_window))
+
+
+def test_optional_keys_may_be_left_out_or_null():
+    assert read(Weights, {"origin": "untrained"}) == read(Weights, {"origin": "untrained", "clip": None})
+    assert read(Source, {"origin": "local", "role": "train", "cases": ["a"]}).cases == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"patchs": 3}, "configuration.patchs: is not a known key; did you mean patch? allowed here: spacing_mm"),
+        ({"patch": "256"}, "configuration.patch: is '256'; expected a whole number"),
+        ({"patch": True}, "configuration.patch: is True; expected a whole number"),
+        ({"patch": 2.5}, "configuration.patch: is 2.5; expected a whole number"),
+        ({"spacing_mm": [1, 2]}, "configuration.spacing_mm: is [1, 2]; expected a list of 3 values"),
+        ({"spacing_mm": [1, 2, "x"]}, "configuration.spacing_mm[2]: is 'x'; expected a number"),
+        ({"patch": None}, "configuration.patch: is None; expected a whole number"),
+    ],
+)
+def test_wrong_value_is_told_with_its_path_and_what_is_allowed(changed, told):
+    with pytest.raises(InputError) as error:
+        read(Preparation, PREPARATION | changed)
+    assert str(error.value).startswith(told)
+
+
+@pytest.mark.parametrize("missing", sorted(PREPARATION))
+def test_missing_key_is_told(missing):
+    with pytest.raises(InputError, match=rf"configuration\.{missing}: is missing; expected"):
+        read(Preparation, {key: value for key, value in PREPARATION.items() if key != missing})
+
+
+def test_choice_lists_its_values():
+    with pytest.raises(InputError, match="expected one of phantom, local, download"):
+        read(Source, {"origin": "cloud", "role": "train"})
+
+
+def test_section_that_is_no_section_is_told():
+    with pytest.raises(InputError, match="not a section with keys; give per_case, target_probability"):
+        read(Patches, 3)
+
+
+@given(st.text(min_size=1).filter(lambda key: key not in {field.name for field in fields(Patches)}))
+def test_every_unknown_key_is_refused(key):
+    with pytest.raises(InputError, match="is not a known key"):
+        read(Patches, {"per_case": 1, "target_probability": 0.5, key: 1})
+
+
+@given(st.integers(), st.floats(allow_nan=False, allow_infinity=False))
+def test_json_gives_what_the_mapping_gives(per_case, probability):
+    expected = Patches(per_case, probability)
+    assert read_json(Patches, f'{{"per_case": {per_case}, "target_probability": {probability!r}}}', "s") == expected

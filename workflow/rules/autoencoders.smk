@@ -1,0 +1,110 @@
+# Section 2.1: the mask auto-encoder, the image auto-encoder, and the ceiling that the first one sets.
+
+
+rule mask_autoencoder:
+    # Eqs. 1-3. A checkpoint lies beside the declared files, so a run that was cut off goes on where it stood.
+    input:
+        code=modules("training.mask_autoencoder"),
+        volumes=volumes(role="train"),
+        splits="<results>/splits.csv",
+    output:
+        weights="<results>/models/mask_autoencoder/weights.safetensors",
+        card="<results>/models/mask_autoencoder/card.json",
+        log="<results>/models/mask_autoencoder/log.csv",
+    log:
+        "<logs>/mask_autoencoder.log",
+    benchmark:
+        "<benchmarks>/mask_autoencoder.tsv"
+    priority: 40
+    conda:
+        "../../envs/train.yaml"
+    threads: study.threads
+    resources:
+        mem_mb=16000,
+        runtime=1440,
+        gpu=1,
+    params:
+        settings=section("mask_autoencoder"),
+        preparation=section("preparation"),
+        patches=section("patches"),
+        seed=study.seed,
+        threads=study.threads,
+        directory=subpath(output.card, parent=True),
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.training.mask_autoencoder --volumes {input.volumes}"
+        " --splits {input.splits} --settings {params.settings:q} --preparation {params.preparation:q}"
+        " --patches {params.patches:q} --study-seed {params.seed} --threads {params.threads}"
+        " --output {params.directory} > {log} 2>&1"
+
+
+rule image_autoencoder:
+    # Eqs. 4 and 5.
+    input:
+        code=modules("training.image_autoencoder"),
+        volumes=volumes(role="train"),
+        splits="<results>/splits.csv",
+        pretrained="<results>/pretrained/card.json",
+        vgg16="<results>/pretrained/vgg16.safetensors",
+    output:
+        weights="<results>/models/image_autoencoder/weights.safetensors",
+        card="<results>/models/image_autoencoder/card.json",
+        log="<results>/models/image_autoencoder/log.csv",
+    log:
+        "<logs>/image_autoencoder.log",
+    benchmark:
+        "<benchmarks>/image_autoencoder.tsv"
+    priority: 50
+    conda:
+        "../../envs/train.yaml"
+    threads: study.threads
+    resources:
+        mem_mb=16000,
+        runtime=2880,
+        gpu=1,
+    params:
+        settings=section("image_autoencoder"),
+        preparation=section("preparation"),
+        patches=section("patches"),
+        seed=study.seed,
+        threads=study.threads,
+        pretrained=subpath(input.pretrained, parent=True),
+        directory=subpath(output.card, parent=True),
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.training.image_autoencoder --volumes {input.volumes}"
+        " --splits {input.splits} --settings {params.settings:q} --preparation {params.preparation:q}"
+        " --patches {params.patches:q} --pretrained {params.pretrained} --study-seed {params.seed}"
+        " --threads {params.threads} --output {params.directory} > {log} 2>&1"
+
+
+rule ceiling:
+    # Dice of decode(encode(mask)) per target: no denoiser can beat it.
+    input:
+        code=modules("evaluation.ceiling"),
+        weights="<results>/models/mask_autoencoder/weights.safetensors",
+        card="<results>/models/mask_autoencoder/card.json",
+        volumes=volumes(),
+        splits="<results>/splits.csv",
+    output:
+        report(
+            "<results>/tables/autoencoder_ceiling.csv",
+            caption="../report/ceiling.rst",
+            category="Tables",
+            labels={"what": "auto-encoder ceiling per target"},
+        ),
+    log:
+        "<logs>/ceiling.log",
+    benchmark:
+        "<benchmarks>/ceiling.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: study.threads
+    resources:
+        mem_mb=16000,
+        runtime=240,
+        gpu=1,
+    params:
+        model=subpath(input.card, parent=True),
+        threads=study.threads,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.ceiling --model {params.model}"
+        " --volumes {input.volumes} --splits {input.splits} --threads {params.threads} --output {output} > {log} 2>&1"

@@ -1,0 +1,93 @@
+# Table 3: systems that are trained here on the same split and scored by the same protocol.
+
+
+rule prior_mask:
+    # The training set's mean mask of each target: what a model that never looks at the image can know.
+    input:
+        code=modules("baselines.prior_mask"),
+        volumes=volumes(role="train"),
+        splits="<results>/splits.csv",
+    output:
+        weights="<results>/models/prior_mask/weights.safetensors",
+        card="<results>/models/prior_mask/card.json",
+    log:
+        "<logs>/prior_mask.log",
+    benchmark:
+        "<benchmarks>/prior_mask.tsv"
+    priority: 20
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        mem_mb=16000,
+        runtime=240,
+    params:
+        directory=subpath(output.card, parent=True),
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.baselines.prior_mask --volumes {input.volumes}"
+        " --splits {input.splits} --output {params.directory} > {log} 2>&1"
+
+
+rule segresnet:
+    # SegResNet, the first row of Table 3.
+    input:
+        code=modules("baselines.segresnet"),
+        volumes=volumes(role="train"),
+        splits="<results>/splits.csv",
+    output:
+        weights="<results>/models/segresnet/weights.safetensors",
+        card="<results>/models/segresnet/card.json",
+        log="<results>/models/segresnet/log.csv",
+    log:
+        "<logs>/segresnet.log",
+    benchmark:
+        "<benchmarks>/segresnet.tsv"
+    priority: 30
+    conda:
+        "../../envs/train.yaml"
+    threads: study.threads
+    resources:
+        mem_mb=32000,
+        runtime=2880,
+        gpu=1,
+    params:
+        settings=section("baseline"),
+        preparation=section("preparation"),
+        patches=section("patches"),
+        seed=study.seed,
+        threads=study.threads,
+        directory=subpath(output.card, parent=True),
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.baselines.segresnet --volumes {input.volumes}"
+        " --splits {input.splits} --settings {params.settings:q} --preparation {params.preparation:q}"
+        " --patches {params.patches:q} --study-seed {params.seed} --threads {params.threads}"
+        " --output {params.directory} > {log} 2>&1"
+
+
+rule predict_baseline:
+    input:
+        code=modules("baselines.predict"),
+        weights="<results>/models/{baseline}/weights.safetensors",
+        card="<results>/models/{baseline}/card.json",
+        volumes=volumes(),
+        splits="<results>/splits.csv",
+    output:
+        directory("<results>/predictions/{baseline}/{shard}"),
+    log:
+        "<logs>/predict_baseline/{baseline}/{shard}.log",
+    benchmark:
+        "<benchmarks>/predict_baseline/{baseline}/{shard}.tsv"
+    priority: 20
+    conda:
+        "../../envs/train.yaml"
+    threads: study.threads
+    resources:
+        mem_mb=32000,
+        runtime=720,
+        gpu=1,
+    params:
+        threads=study.threads,
+        model=subpath(input.card, parent=True),
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.baselines.predict --model {params.model}"
+        " --volumes {input.volumes} --splits {input.splits} --shard {wildcards.shard} --threads {params.threads}"
+        " --output {output} > {log} 2>&1"

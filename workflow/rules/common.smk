@@ -1,0 +1,175 @@
+"""What the chapters share: the validated study, its paths and settings, and the library modules behind each step."""
+
+import ast
+import json
+import os
+import re
+import sys
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+LIBRARY = Path("src")
+PACKAGE = "universal_diffusion"
+VARIANTS = ("noise_learnt", "noise_clip", "mask_learnt", "mask_clip")
+BASELINES = ("prior_mask", "segresnet")
+
+sys.path.insert(0, str(Path(workflow.basedir, LIBRARY)))
+from universal_diffusion import settings
+from universal_diffusion.errors import InputError
+
+# Large tensors come and go in every step of a training: kept by the allocator instead of returned to the kernel each
+# time, they cost half as much (a decoded batch took 0.20 s of CPU time instead of 0.44 s).
+os.environ.update(MALLOC_MMAP_THRESHOLD_=str(2**30), MALLOC_TRIM_THRESHOLD_=str(2**32))
+
+# Without --use-conda the `python` of a step is the one that runs Snakemake; a conda environment puts its own before it.
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]))
+
+
+def validated(configuration):
+    """The configuration as a `settings.Study`; the first thing wrong in it stops the workflow with one line."""
+    try:
+        study = settings.read(settings.Study, configuration)
+        for name, source in study.sources.items():
+            check_source(name, source, study.phantom)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    return study
+
+
+def check_source(name, source, phantom):
+    """Raises InputError for a source that the catalogue does not know or that says too little of its origin."""
+    where = f"configuration.sources.{name}"
+    catalogue = LIBRARY / PACKAGE / "datasets" / "catalogue.yaml"
+    known = yaml.safe_load(catalogue.read_text(encoding="utf-8"))["sources"]
+    if name not in known:
+        raise InputError(where, "is not in the dataset catalogue", f"take one of {', '.join(known)}")
+    if source.origin == "phantom" and phantom.cases.get(name, 0) < 1:
+        raise InputError(where, "has no number of cases for the phantom to write", f"give phantom.cases.{name}")
+    if source.origin == "local" and source.path is None:
+        raise InputError(f"{where}.path", "is missing", "give the archive's file or folder, relative to data_root")
+
+
+study = validated(config)
+
+
+def section(name):
+    """One section of the configuration as the JSON text that a step reads, so that a changed key reruns its users only."""
+    return json.dumps(asdict(study)[name], sort_keys=True)
+
+
+def whole_study():
+    """The whole configuration, as JSON."""
+    return json.dumps(asdict(study), sort_keys=True)
+
+
+def source_settings(wildcards):
+    """The configuration of one source, as JSON."""
+    return json.dumps(asdict(study.sources[wildcards.source]), sort_keys=True)
+
+
+def sources(role=None, origin=None):
+    """Names of the study's sources, in the order of the configuration."""
+    return [
+        name
+        for name, source in study.sources.items()
+        if role in (None, source.role) and origin in (None, source.origin)
+    ]
+
+
+def one_of(names):
+    """A wildcard constraint that allows these names, and nothing when there are none."""
+    return "|".join(names) or "(?!)"
+
+
+def shards(count):
+    """Names of the jobs that share a step: 1-of-3, 2-of-3, 3-of-3."""
+    return [f"{number}-of-{count}" for number in range(1, count + 1)]
+
+
+def volumes(role=None):
+    """Folders of harmonised volumes, of the sources with that role or of all."""
+    return collect(
+        "<results>/volumes/{source}/{shard}",
+        source=sources(role),
+        shard=shards(study.shards),
+    )
+
+
+def predictions(wildcards):
+    """Folders of one system's predictions."""
+    return collect(
+        "<results>/predictions/{system}/{shard}",
+        system=wildcards.system,
+        shard=shards(study.shards),
+    )
+
+
+def origins(wildcards, input):
+    """What each archive says of its origin."""
+    return [f"{archive}/origin.json" for archive in input.archives]
+
+
+def modules(step):
+    """Files of the library that `python -m universal_diffusion.<step>` depends on.
+
+    These are the step itself, every module of the package that it imports, directly or not, and the data files that
+    one of them names in a string. Listed as an input, they rerun exactly the steps that an edited file can change.
+    """
+    found, waiting = set(), [f"{PACKAGE}.{step}"]
+    while waiting:
+        name = waiting.pop()
+        path = module_file(name)
+        if path and path not in found:
+            imported, data = references(path)
+            found |= {path, *data}
+            waiting += [*imported, *parents(name)]
+    return sorted(map(str, found))
+
+
+def module_file(name):
+    """The source of a module, or None for a name that is not one (say, a function of a module)."""
+    path = LIBRARY.joinpath(*name.split("."))
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+def parents(name):
+    """The packages that importing a module runs: a.b.c runs a and a.b."""
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts))]
+
+
+@cache
+def references(path):
+    """What a source file imports from the package, and the package's data files that its strings name."""
+    imported, data = set(), set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            data |= data_files().get(Path(node.value).name, set())
+    return {name for name in imported if name.split(".")[0] == PACKAGE}, data
+
+
+@cache
+def data_files():
+    """The package's files that are not modules, by name."""
+    files = {}
+    for path in LIBRARY.joinpath(PACKAGE).rglob("*.*"):
+        if path.suffix not in (".py", ".pyc"):
+            files.setdefault(path.name, set()).add(path)
+    return files
+
+
+def tell_failures(snakemake_logs):
+    """End a failed run with what each failed step said last; the file that holds all it said stands below it."""
+    told = "".join(Path(path).read_text(encoding="utf-8") for path in snakemake_logs)
+    for path in sorted(set(re.findall(r"^ +log: (.+) \(check log file", told, re.MULTILINE))):
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").split("\n") if Path(path).exists() else []
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "error: the step wrote nothing")
+        print(f"{last}\n  (all of it: {path})", file=sys.stderr)

@@ -1,0 +1,106 @@
+# Section 3.1: every case on one grid and in one label language; the 9:1 split and the leakage audit.
+
+
+rule harmonise:
+    input:
+        code=modules("preparation.harmonise"),
+        native="<results>/native/{source}",
+    output:
+        directory("<results>/volumes/{source}/{shard}"),
+    log:
+        "<logs>/harmonise/{source}/{shard}.log",
+    benchmark:
+        "<benchmarks>/harmonise/{source}/{shard}.tsv"
+    conda:
+        "../../envs/prepare.yaml"
+    resources:
+        mem_mb=16000,
+        runtime=480,
+    params:
+        settings=section("preparation"),
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.preparation.harmonise --source {wildcards.source}"
+        " --native {input.native} --settings {params.settings:q} --shard {wildcards.shard}"
+        " --output {output} > {log} 2>&1"
+
+
+rule inventory:
+    input:
+        code=modules("preparation.inventory"),
+        volumes=volumes(),
+    output:
+        "<results>/inventory.csv",
+    log:
+        "<logs>/inventory.log",
+    benchmark:
+        "<benchmarks>/inventory.tsv"
+    conda:
+        "../../envs/prepare.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.preparation.inventory --volumes {input.volumes}"
+        " --output-csv {output} > {log} 2>&1"
+
+
+rule split:
+    input:
+        code=modules("preparation.split"),
+        inventory="<results>/inventory.csv",
+    output:
+        splits=report(
+            "<results>/splits.csv",
+            caption="../report/splits.rst",
+            category="Data",
+            labels={"what": "train, validation and test cases"},
+        ),
+        leakage=report(
+            "<results>/leakage.csv",
+            caption="../report/leakage.rst",
+            category="Data",
+            labels={"what": "leakage audit"},
+        ),
+    log:
+        "<logs>/split.log",
+    benchmark:
+        "<benchmarks>/split.tsv"
+    conda:
+        "../../envs/prepare.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        tests=sources(role="test"),
+        validation_fraction=study.validation_fraction,
+        seed=study.seed,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.preparation.split --inventory {input.inventory}"
+        " --tests {params.tests} --validation-fraction {params.validation_fraction} --study-seed {params.seed}"
+        " --output-splits {output.splits} --output-leakage {output.leakage} > {log} 2>&1"
+
+
+rule overlays:
+    input:
+        code=modules("preparation.overlays"),
+        volumes=volumes(),
+        splits="<results>/splits.csv",
+    output:
+        report(
+            "<results>/figures/overlays.png",
+            caption="../report/overlays.rst",
+            category="Data",
+            labels={"what": "harmonised cases with their labels"},
+        ),
+    log:
+        "<logs>/overlays.log",
+    benchmark:
+        "<benchmarks>/overlays.tsv"
+    conda:
+        "../../envs/prepare.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.preparation.overlays --volumes {input.volumes}"
+        " --splits {input.splits} --output {output} > {log} 2>&1"

@@ -1,0 +1,34 @@
+# Section 3.1, inference: masks, ensemble mean and variance of every validation and test case, on the CT's own grid.
+
+
+rule segment:
+    input:
+        code=modules("segmentation.study"),
+        weights="<results>/models/{variant}/weights.safetensors",
+        card="<results>/models/{variant}/card.json",
+        volumes=volumes(),
+        splits="<results>/splits.csv",
+    output:
+        directory("<results>/predictions/{variant}/{shard}"),
+    log:
+        "<logs>/segment/{variant}/{shard}.log",
+    benchmark:
+        "<benchmarks>/segment/{variant}/{shard}.tsv"
+    priority: 20
+    conda:
+        "../../envs/train.yaml"
+    threads: study.threads
+    resources:
+        mem_mb=32000,
+        runtime=1440,
+        gpu=1,
+    params:
+        settings=section("segmentation"),
+        seed=study.seed,
+        threads=study.threads,
+        model=subpath(input.card, parent=True),
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.segmentation.study --model {params.model}"
+        " --volumes {input.volumes} --splits {input.splits} --settings {params.settings:q}"
+        " --study-seed {params.seed} --shard {wildcards.shard} --threads {params.threads}"
+        " --output {output} > {log} 2>&1"
