@@ -61,12 +61,21 @@ class Patches:
 
 @dataclass(frozen=True)
 class Training:
-    """One training run. `warmup` steps of linear learning-rate rise; `ema_decay` 0 keeps the last weights."""
+    """One training run.
+
+    Attributes:
+        batch: patches per step.
+        warmup: steps over which the learning rate rises linearly.
+        decay: "cosine" lets the learning rate fall to zero at the last step, "none" keeps it.
+        ema_decay: of the averaged weights that are evaluated; 0 keeps the last weights.
+        checkpoint_minutes: time between checkpoints that an interrupted run goes on from.
+    """
 
     steps: int
     batch: int
     learning_rate: float
     warmup: int
+    decay: Literal["none", "cosine"]
     weight_decay: float
     ema_decay: float
     gradient_clip: float

@@ -25,6 +25,7 @@ TRAINING = {
     "batch": 4,
     "learning_rate": 0.003,
     "warmup": 5,
+    "decay": "none",
     "weight_decay": 0,
     "ema_decay": 0.5,
     "gradient_clip": 1,

@@ -1,5 +1,7 @@
 """The training loop: resuming gives the same bytes, wrong checkpoints and losses stop it, averages are averages."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch import nn
 from universal_diffusion.errors import InputError
 from universal_diffusion.settings import Training
 from universal_diffusion.training import loop
-from universal_diffusion.training.loop import CHECKPOINT, train
+from universal_diffusion.training.loop import CHECKPOINT, learning_rate, train
 from universal_diffusion.training.patches import generator
 
 SETTINGS = Training(
@@ -15,6 +17,7 @@ SETTINGS = Training(
     batch=4,
     learning_rate=0.05,
     warmup=3,
+    decay="cosine",
     weight_decay=0.01,
     ema_decay=0.9,
     gradient_clip=1.0,
@@ -92,6 +95,15 @@ def test_training_approaches_the_solution(tmp_path):
     before = abs(task.module.weight.item() - 2)
     trained = train(task, SETTINGS, tmp_path, {}, device="cpu")
     assert abs(trained.weight.item() - 2) < before
+
+
+def test_learning_rate_rises_and_falls():
+    rates = [learning_rate(SETTINGS, step) for step in range(SETTINGS.steps)]
+    assert rates[0] == pytest.approx(SETTINGS.learning_rate / 3)
+    assert rates[6] == pytest.approx(SETTINGS.learning_rate / 2)  # half-way through a cosine
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+    assert rates[-1] < 0.05 * SETTINGS.learning_rate
+    assert learning_rate(replace(SETTINGS, decay="none"), 11) == SETTINGS.learning_rate
 
 
 def test_average_of_constant_weights_is_the_weights():

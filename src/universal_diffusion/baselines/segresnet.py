@@ -15,10 +15,10 @@ import torch
 from monai.inferers import sliding_window_inference
 from monai.networks.nets import SegResNet
 from torch import Tensor, nn
+from torch.nn import functional
 
 from universal_diffusion import __version__
 from universal_diffusion.errors import InputError, one_line_errors
-from universal_diffusion.method.autoencoders import mask_loss
 from universal_diffusion.method.weights import load_card, load_weights, save_model
 from universal_diffusion.segmentation.native import THRESHOLD, to_native
 from universal_diffusion.settings import Baseline, read_json
@@ -76,8 +76,17 @@ class LabelBatches(Batches):
 
 
 def annotated_loss(logits: Tensor, masks: Tensor, annotated: Tensor) -> Tensor:
-    """L_BCE + L_DICE (eqs. 1, 2) averaged over the annotated (patch, target) pairs of (N, 29, P, P)."""
-    return mask_loss(logits[annotated][:, None], masks[annotated][:, None])
+    """L_BCE + L_DICE (eqs. 1, 2) over the annotated (patch, target) pairs of (N, 29, P, P).
+
+    The Dice of a target is pooled over the batch (Isensee et al. 2021): most targets are absent from most patches, and
+    patch by patch the best answer to that would be to predict nothing.
+    """
+    asked = annotated[:, :, None, None]
+    probability, truth = logits.sigmoid() * asked, masks * asked
+    overlap, total = (values.sum(dim=(0, 2, 3)) for values in (probability * truth, probability + truth))
+    dice = (2 * overlap + 1) / (total + 1)
+    cross_entropy = functional.binary_cross_entropy_with_logits(logits[annotated], masks[annotated])
+    return cross_entropy + (1 - dice[annotated.any(dim=0)]).mean()
 
 
 class Discrimination:

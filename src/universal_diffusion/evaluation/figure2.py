@@ -183,7 +183,7 @@ def _draw_row(places: Sequence[Axes], shown: Example, predicted: Prediction) -> 
     for place in places:
         place.set_xticks([])
         place.set_yticks([])
-    label = f"{shown.target.name}\n{shown.source} {shown.case}\n({shown.part})"
+    label = f"{shown.target.name}\n{shown.source}\n{shown.case} ({shown.part})"
     places[0].set_ylabel(label, fontsize=7, rotation=0, ha="right", va="center", labelpad=4)
 
 

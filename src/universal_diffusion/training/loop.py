@@ -5,6 +5,7 @@ random state and a resumed run continues exactly as the interrupted one would ha
 """
 
 import json
+import math
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -75,7 +76,7 @@ def train(task: Task, settings: Training, directory: Path, identity: dict, devic
     for step in bar:
         started = time.monotonic()
         for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * min(1.0, (step + 1) / max(1, settings.warmup))
+            group["lr"] = learning_rate(settings, step)
         loss, figures = task.loss(module, step)
         if not torch.isfinite(loss):
             raise InputError(
@@ -99,6 +100,13 @@ def train(task: Task, settings: Training, directory: Path, identity: dict, devic
     with whole_file(directory / LOG) as partial:
         pd.DataFrame(progress.rows).to_csv(partial, index=False)
     return task.module.cpu().eval().requires_grad_(False)
+
+
+def learning_rate(settings: Training, step: int) -> float:
+    """Of optimiser step `step`: a linear rise over `warmup` steps, times half a cosine where the settings say so."""
+    rise = min(1.0, (step + 1) / max(1, settings.warmup))
+    fall = (1 + math.cos(math.pi * step / settings.steps)) / 2 if settings.decay == "cosine" else 1.0
+    return settings.learning_rate * rise * fall
 
 
 def finish(directory: Path) -> None:
