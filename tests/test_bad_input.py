@@ -231,7 +231,7 @@ NIFTI = [
     ("label", lambda path: path.write_bytes(path.read_bytes()[:-3]), WHOLE),  # within gzip's checksum
     ("image", lambda path: path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:5000])), WHOLE),
     ("image", lambda path: path.write_text("a scan"), WHOLE),
-    ("label", changed(lambda values, _: values[:-1]), "has shape 47 x 48 x 30, its image 48 x 48 x 30"),
+    ("label", changed(lambda values, _: values[:-1]), r"has shape 47 x 48 x (\d+), its image 48 x 48 x \1;"),
     ("label", changed(moved), r"lies up to 30\.00 mm away from its image"),
     ("label", with_value(7), "holds label code 7; known codes are 0, 1"),
     ("label", with_value(0.5), "no whole numbers"),

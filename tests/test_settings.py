@@ -8,6 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from universal_diffusion.consistency import check
 from universal_diffusion.errors import InputError
 from universal_diffusion.settings import Patches, Preparation, Source, Study, Weights, read, read_json
 
@@ -61,6 +62,44 @@ def test_optional_keys_may_be_left_out_or_null():
 def test_wrong_value_is_told_with_its_path_and_what_is_allowed(changed, told):
     with pytest.raises(InputError) as error:
         read(Preparation, PREPARATION | changed)
+    assert str(error.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("section", "changed", "told"),
+    [
+        (None, {"threads": 0}, "configuration.threads: is 0; give more than 0"),
+        (None, {"validation_fraction": 1.5}, "configuration.validation_fraction: is 1.5; give 0 to 1"),
+        (
+            "preparation",
+            {"spacing_mm": [1, 0, 1]},
+            "configuration.preparation.spacing_mm: is (1.0, 0.0, 1.0); give more",
+        ),
+        ("preparation", {"hu_window": [250, -175]}, "configuration.preparation.hu_window: is [250, -175]"),
+        ("preparation", {"hu_window": [float("nan"), 1]}, "configuration.preparation.hu_window: is (nan, 1.0); give a"),
+        (
+            "preparation",
+            {"patch": 72},
+            "configuration.preparation.patch: is 72, which auto-encoder and denoiser cannot",
+        ),
+        ("denoiser", {"channels": [12, 24, 48]}, "configuration.denoiser.channels: holds 12; give multiples of 8"),
+        (
+            "denoiser",
+            {"attention_scales": [3]},
+            "configuration.denoiser.attention_scales: is [3]; give scales from 0 to 2",
+        ),
+        ("image_autoencoder", {"channels": [16, 32]}, "configuration.image_autoencoder.channels: has 2 scales"),
+        ("segmentation", {"steps": 5000}, "configuration.segmentation.steps: is 5000; give at most"),
+        ("weights", {"origin": "local"}, "configuration.weights.vgg16: is missing; with origin local a path is needed"),
+        ("weights", {"clip": "x.pt"}, "configuration.weights.clip: is given; with origin untrained no path is used"),
+    ],
+)
+def test_value_that_no_step_can_use_is_told_before_any_starts(section, changed, told):
+    content = yaml.safe_load((CONFIG / "config.yaml").read_text())
+    check(read(Study, content))
+    (content[section] if section else content).update(changed)
+    with pytest.raises(InputError) as error:
+        check(read(Study, content))
     assert str(error.value).startswith(told)
 
 

@@ -141,7 +141,7 @@ class Diffusion:
 
 @dataclass(frozen=True)
 class Weights:
-    """Local files of pretrained weights; null lets `origin` decide: "download" them, or "untrained" seeded ones."""
+    """Pretrained weights: "download" them, take the "local" files named here, or do with "untrained" seeded ones."""
 
     origin: Literal["untrained", "download", "local"]
     vgg16: str | None = None

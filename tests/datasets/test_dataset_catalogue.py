@@ -1,6 +1,7 @@
 """The catalogue against the paper's Table 1, the taxonomy, and itself."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ import pytest
 from universal_diffusion.datasets.catalogue import entry, in_order, sources
 from universal_diffusion.datasets.readers import LAYOUTS
 from universal_diffusion.errors import InputError
+from universal_diffusion.evaluation.published import printed, read_published
 from universal_diffusion.targets import all_targets
 
-PAPER = [key for key in sources() if entry(key).paper_cases is not None]
+TABLE_1 = printed(read_published(Path(__file__).parents[2] / "config" / "published.csv", 1))
+PAPER = [key for key in sources() if entry(key).dataset in TABLE_1.index]
 
 
 def test_every_source_has_a_reader_and_targets():
@@ -24,25 +27,12 @@ def test_the_seven_training_sets_annotate_all_29_targets():
     assert together == tuple(known.name for known in all_targets())
 
 
-def test_table_1_of_the_paper():
-    printed = {entry(key).dataset: (entry(key).paper_cases, entry(key).paper_structures) for key in PAPER}
-    assert printed == {
-        "msd": (945, 9),
-        "btcv": (30, 12),
-        "kits23": (489, 4),
-        "pancreas_ct": (76, 1),
-        "abdomenct1k": (722, 5),
-        "amos": (500, 15),
-        "word": (120, 16),
-    }
-
-
-@pytest.mark.parametrize("dataset", sorted({entry(key).dataset for key in PAPER}))
+@pytest.mark.parametrize("dataset", TABLE_1.index)
 def test_a_difference_from_the_paper_is_explained(dataset):
     parts = [entry(key) for key in sources() if entry(key).dataset == dataset]
     cases = sum(part.cases for part in parts)
     structures = len(in_order(name for part in parts for name in part.annotated))
-    same = (cases, structures) == (parts[0].paper_cases, parts[0].paper_structures)
+    same = (cases, structures) == tuple(TABLE_1.loc[dataset, ["cases", "structures"]])
     assert same == (parts[0].reason == "")
 
 
@@ -98,6 +88,26 @@ def test_ircadb_structure_names(name, targets):
 def test_every_ircadb_folder_name_of_patients_1_to_19_is_known(real_data):
     rows = np.loadtxt(real_data / "3dircadb" / "structures.csv", dtype=str, delimiter=",", skiprows=1)
     assert [name for name in set(rows[:, 1]) if entry("ircadb").structure_targets(name) is None] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["vertebrae_T12", "rib_left_1", "lung_vessels", "iliac_vena_left", "femur_left", "autochthon_right", "face"]
+)
+def test_totalsegmentator_names_that_are_no_target(name):
+    assert entry("totalsegmentator").structure_targets(name) == ()
+
+
+@pytest.mark.parametrize("name", ["spleen_left", "kidney", "vertebrae_X1", "rib_middle_1", "liver_tumor", "hip"])
+def test_totalsegmentator_names_that_nobody_knows(name):
+    assert entry("totalsegmentator").structure_targets(name) is None
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("case", ["s0009", "example_ct"])
+def test_every_totalsegmentator_file_name_is_known(real_data, case):
+    files = [path.name.removesuffix(".nii.gz") for path in (real_data / "totalsegmentator" / case).glob("seg*/*.gz")]
+    assert len(files) > 100
+    assert [name for name in files if entry("totalsegmentator").structure_targets(name) is None] == []
 
 
 def test_unknown_source_names_the_nearest():

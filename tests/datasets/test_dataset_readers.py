@@ -1,5 +1,6 @@
 """Each native layout written small, with the traps of the real one, and each refusal."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,9 @@ def test_unlabelled_mr_and_held_out_scans_are_passed_over(tmp_path, write_pair, 
         write_pair(tmp_path / f"amos22/images{part}/{name}", tmp_path / f"amos22/labels{part}/{name}", 1)
     write_nifti(tmp_path / "amos22/imagesTr/amos_0002.nii.gz", scan())
     assert reader("amos", tmp_path).cases() == ("amos_0001",)
+    write_pair(tmp_path / "amos22/imagesTr/mine.nii.gz", tmp_path / "amos22/labelsTr/mine.nii.gz", 1)
+    with pytest.raises(InputError, match=r"labelsTr/mine\.nii\.gz: is no scan of this dataset, expected amos_0001"):
+        reader("amos", tmp_path)
 
 
 def test_equal_names_in_the_two_subtasks(tmp_path, write_pair):
@@ -249,10 +253,27 @@ def test_ircadb_maps_names_and_splits_merged_kidneys(tmp_path, write_series):
     native = reader("ircadb", tmp_path)
     case = native.read(*native.cases())
     assert case.case == "3Dircadb1.3"
-    assert case.annotated == ("right kidney", "liver", "liver tumor")  # nothing says that a left kidney is absent
+    assert case.annotated == ("right kidney", "liver tumor")  # nothing says where the rest of the liver is
     assert mask(case.labels, "right kidney").sum() == 10 * 8 * 10
     assert mask(case.labels, "liver tumor").sum() == mask(case.labels, "liver").sum() == 2 * 3 * 4
     assert (case.labels != 0).sum() == 10 * 8 * 10 + 2 * 3 * 4
+
+
+def test_ircadb_an_empty_liver_folder_annotates_no_liver(tmp_path, write_series):
+    tumour = np.s_[3:5, 6:9, 8:12]
+    write_ircadb(tmp_path, write_series, {"livertumor": tumour, "liver": np.s_[0:0, 0:0, 0:0]})
+    assert reader("ircadb", tmp_path).read("3Dircadb1.3").annotated == ("liver tumor",)
+    write_ircadb(tmp_path, write_series, {"livertumor": tumour, "liver": np.s_[3:9, 6:19, 8:22]}, patient="3Dircadb1.4")
+    assert reader("ircadb", tmp_path).read("3Dircadb1.4").annotated == ("liver", "liver tumor")
+
+
+@pytest.mark.parametrize("missing", ["PATIENT_DICOM", "MASKS_DICOM"])
+def test_ircadb_half_a_patient_is_refused(tmp_path, write_series, missing):
+    for patient in ("3Dircadb1.3", "3Dircadb1.4"):
+        write_ircadb(tmp_path, write_series, {"leftkidney": IMAGE_RIGHT}, patient=patient)
+    shutil.rmtree(tmp_path / "3Dircadb1.4" / missing)
+    with pytest.raises(InputError, match=rf"3Dircadb1\.4: has no folder {missing}; expected"):
+        reader("ircadb", tmp_path)
 
 
 def test_ircadb_doubled_folders(tmp_path, write_series):
@@ -336,7 +357,10 @@ def test_totalsegmentator_empty_is_absent_and_missing_is_not_annotated(tmp_path,
     native = reader("totalsegmentator", tmp_path)
     assert native.cases() == ("s0001",)
     case = native.read("s0001")
-    assert case.annotated == ("left kidney", "liver", "prostate", "kidney cyst")
+    assert case.annotated == ("liver", "prostate", "kidney cyst")  # the cyst's file is not the kidney's
     assert case.labels.flat[0] == bits_of(["liver", "left kidney", "kidney cyst"])
     assert not mask(case.labels, "prostate").any()
     assert reader("totalsegmentator", tmp_path / "s0001").cases() == ("s0001",)
+    write_nifti(tmp_path / "s0001/segmentations/spleen_left.nii.gz", codes(1))
+    with pytest.raises(InputError, match=r"spleen_left\.nii\.gz: is a structure that the catalogue does not know"):
+        native.read("s0001")

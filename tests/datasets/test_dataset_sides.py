@@ -114,6 +114,23 @@ def test_a_tumour_across_the_midline_stays_with_its_kidney():
     assert not found_left.any()
 
 
+@pytest.mark.parametrize("rim", [0, 5])
+def test_a_kidney_that_is_almost_all_tumour_keeps_its_side(rim):
+    right, left = ellipsoid(60, -20, KIDNEY), ellipsoid(-60, -20, KIDNEY)
+    tumour = left.copy()
+    tumour[tuple(np.argwhere(left)[:rim].T)] = False
+    labels = merged(right, left)
+    labels[tumour] |= bits(["kidney tumor"])
+    assert all(map(np.array_equal, sides_of(labels), (right, left)))
+
+
+def test_a_kidney_that_is_all_tumour_is_no_horseshoe():
+    tumour = ellipsoid(10, 10, (60, 40, 40))
+    right, left = sides_of(merged(tumour) | np.where(tumour, bits(["kidney tumor"]), np.uint32(0)))
+    assert np.array_equal(right, tumour)
+    assert not left.any()
+
+
 def test_adrenal_glands_and_kidneys_are_split_apart_and_other_labels_stay():
     glands = merged(ellipsoid(30, -10, (8, 8, 12)), ellipsoid(-30, -10, (8, 8, 12)), name="adrenal glands")
     kidneys = merged(ellipsoid(60, -20, KIDNEY))

@@ -8,8 +8,8 @@ import pytest
 
 from universal_diffusion.evaluation.cases import COLUMNS
 from universal_diffusion.evaluation.published import read_published
-from universal_diffusion.evaluation.systems import SYSTEMS
 from universal_diffusion.preparation.splits import SplitRow, write_splits
+from universal_diffusion.systems import SYSTEMS
 from universal_diffusion.targets import bits
 from universal_diffusion.volumes import Grid, Volume, write_volume
 

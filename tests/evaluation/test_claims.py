@@ -37,7 +37,7 @@ def evidence(cases, published):
         (Measured(-5, -9, -1, 10), None, NOT_SUPPORTED),
         (Measured(5, 1, 9, 5), None, NOT_TESTABLE),
         (Measured(5, 1, 9, 10, obstacle="synthetic"), None, NOT_TESTABLE),
-        (Measured(float("nan"), float("nan"), float("nan"), 10), None, NOT_SUPPORTED),
+        (Measured(0.1, float("nan"), float("nan"), 10), None, NOT_TESTABLE),
         (Measured(9, 9, 9, null=1.0), None, SUPPORTED),
         (Measured(0.5, 0.5, 0.5, null=1.0), None, NOT_SUPPORTED),
     ],

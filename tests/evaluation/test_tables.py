@@ -92,10 +92,13 @@ def test_table_1_counts_cases_structures_and_parts(published):
     assert (msd["train"], msd["validation"], msd["test"], msd["excluded"]) == (1, 1, 0, 1)
     assert rows.loc["amos", "public_cases"] == 300
     assert "masks of the 200 test CTs" in rows.loc["amos", "reason"]
+    assert rows.loc["kits23", "licence"] == "CC BY-NC-SA 4.0"
     assert list(rows.index)[-1] == "ircadb"
     assert pd.isna(rows.loc["ircadb", "paper_cases"])
     text = tables.markdown(table1.printed_table(rows.reset_index(), COHORT))
     assert "| Sum of the paper's rows | 2882 |" in text
+    (kits,) = (row for row in printed_rows(text) if row[0] == "KiTS 2023")
+    assert kits[printed_rows(text)[0].index("Licence")] == "CC BY-NC-SA 4.0"
 
 
 def test_all_29_targets_stand_in_the_table_with_a_reason_for_every_gap(cases):

@@ -72,5 +72,5 @@ def test_losses_that_are_all_zero_leave_uniform_draws():
 
 
 def test_a_loss_that_is_not_finite_is_refused():
-    with pytest.raises(FloatingPointError):
+    with pytest.raises(InputError, match="not finite"):
         filled().record(torch.tensor([1]), torch.tensor([float("nan")]))

@@ -129,6 +129,13 @@ def test_another_seed_gives_other_scans(native, tmp_path):
     assert sha256(tmp_path / "Task09_Spleen.tar") != sha256(native.archives("msd09") / "Task09_Spleen.tar")
 
 
+@pytest.mark.parametrize(("ircadb", "leaked"), [(0, 0), (2, 2), (5, 3)])
+def test_msd_liver_holds_no_more_of_3d_ircadb_than_there_is(ircadb, leaked):
+    phantom = Phantom(40, (18, 20), {"msd03": 12, "ircadb": ircadb})
+    lost = [examination.patient for examination in cohort.labelled("msd03", phantom, SEED) if examination.spacing_lost]
+    assert lost == [f"ircadb-{index + 1}" for index in range(leaked)]
+
+
 def test_wrong_requests_end_in_one_line(tmp_path):
     with pytest.raises(InputError, match="chaos: has no phantom"):
         write("chaos", TINY, SEED, tmp_path)

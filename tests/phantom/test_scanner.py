@@ -29,7 +29,7 @@ def points_at(places: np.ndarray) -> Points:
 
 def ball(radius: float) -> Patient:
     part = Part(Ellipsoid(CENTRE, (radius,) * 3), "liver", ("liver",))
-    return Patient("ball", True, STRAIGHT, 1.0, (), (part,))
+    return Patient("ball", STRAIGHT, 1.0, (), (part,))
 
 
 @settings(max_examples=10, deadline=None)

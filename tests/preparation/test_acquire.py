@@ -26,8 +26,8 @@ def entry(*archives: catalogue.Archive, credential: str | None = None) -> Simple
     )
 
 
-def archive(name="scan.bin", urls=(), sha256=GOOD["sha256"], md5=None) -> catalogue.Archive:
-    return catalogue.Archive(name, tuple(urls), sha256, md5, None)
+def archive(name="scan.bin", urls=(), sha256=GOOD["sha256"], md5=None, size=None) -> catalogue.Archive:
+    return catalogue.Archive(name, tuple(urls), sha256, md5, size)
 
 
 @pytest.fixture
@@ -151,6 +151,13 @@ def test_a_local_file_the_catalogue_knows_is_verified(tree, known):
     (tree / "one/scan.bin").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"scan\.bin: has (sha256|md5) \w+, the catalogue expects \w+; .*fetch"):
         acquire(entry(archive(**known)), local("one/scan.bin"), tree, tree / "out")
+
+
+def test_a_file_of_another_size_is_refused_before_it_is_hashed(tree, monkeypatch):
+    acquire(entry(archive(size=len(CONTENT))), local("one/scan.bin"), tree, tree / "whole")
+    monkeypatch.delattr(step, "sha256")
+    with pytest.raises(InputError, match=r"scan\.bin: has size 6000 bytes, the catalogue expects 7000 bytes; .*fetch"):
+        acquire(entry(archive(size=7000)), local("one/scan.bin"), tree, tree / "cut")
 
 
 @pytest.mark.parametrize("path", [None, "nowhere", "empty"])

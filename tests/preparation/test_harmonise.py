@@ -4,10 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import matplotlib.image
+import matplotlib.pyplot as plt
 import nibabel
 import numpy as np
 import pandas as pd
@@ -94,6 +95,14 @@ def test_the_steps_from_a_local_folder_to_the_sheet(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["overlays", "--volumes", str(out), *flags])
     overlays.main()
     assert matplotlib.image.imread(tmp_path / "sheet.png").std() > 0.1
+
+
+def test_each_picture_is_titled_by_its_own_case():
+    volume = harmonised(ToyReader().read("spleen_2"), SETTINGS)
+    figure = overlays.sheet([volume, replace(volume)], ["train", "test"])
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    plt.close(figure)
+    assert titles == ["msd09 spleen_2 (train)", "", "msd09 spleen_2 (test)", ""]
 
 
 def test_the_fullest_slice_shows_most_targets_then_most_voxels():

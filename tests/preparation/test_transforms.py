@@ -50,14 +50,16 @@ def reordered(case: Case, axcodes: str) -> Case:
 
 
 def test_liver_lies_to_the_right_at_its_place_and_no_bit_is_lost():
-    volume = harmonise(body_case(), SETTINGS)
+    case = body_case()
+    volume = harmonise(case, SETTINGS)
     assert nibabel.aff2axcodes(volume.grid.affine) == ("R", "A", "S")
     assert np.allclose(volume.grid.spacing_mm, SETTINGS.spacing_mm)
     world = points(volume.grid.shape, volume.grid.affine)
     for name, centre in {"liver": (35, 0, 85), "colon tumor": (35, 0, 85), "spleen": (-35, 0, 85)}.items():
         assert np.allclose(world[mask(volume.labels, name)].mean(axis=0), centre, atol=1.5)
-    assert volume.native_labels is not None
+    assert np.array_equal(volume.native_labels, case.labels)
     assert volume.native_grid.shape == SHAPE
+    assert np.array_equal(volume.native_grid.affine, AFFINE)
     assert np.allclose(volume.image[mask(volume.labels, "liver")], (40 + 175) / 425, atol=1e-5)
 
 
@@ -104,6 +106,23 @@ def test_crop_leaves_out_the_couch_and_padding_is_air():
     inner = np.linalg.inv(wide.affine) @ grid.affine[:, 3]
     x, y, z = np.rint(inner[:3]).astype(int)
     assert np.array_equal(padded[x : x + image.shape[0], y : y + image.shape[1], z:], image)
+
+
+@pytest.mark.parametrize("axcodes", ["RAS", "LPS", "IPL"])
+def test_a_target_outside_the_body_is_warned_of(capsys, axcodes):
+    case = body_case()
+    harmonise(reordered(case, axcodes), SETTINGS)
+    assert capsys.readouterr().err == ""
+    labels = case.labels.copy()
+    spleen, liver = mask(labels, "spleen"), mask(labels, "liver")
+    labels[:, 0, 4:] |= bits(["spleen", "stomach"])  # in the couch; the stomach is not annotated
+    labels[:6, 0, 0] |= bits(["liver"])  # less than 5 % of it
+    labels[:60, 0, 0] |= bits(["liver tumor"])  # much of it, but it has less than 5 ml
+    share = labels[:, 0, 4:].size / (spleen.sum() + labels[:, 0, 4:].size)
+    assert 6 / liver.sum() < 0.05
+    harmonise(reordered(replace(case, labels=labels), axcodes), SETTINGS)
+    line = f"warning: msd09 toy: {share:.0%} of spleen lies outside the body found\n"
+    assert capsys.readouterr().err == line
 
 
 def test_body_is_the_largest_region_without_the_couch():

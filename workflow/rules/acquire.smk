@@ -30,6 +30,7 @@ rule acquire:
     # A local or downloaded archive, every file checked by its hash.
     input:
         code=modules("preparation.acquire"),
+        archive=local_archive,
     output:
         directory("<results>/archives/{source}"),
     log:
@@ -76,6 +77,7 @@ rule pretrained:
     # VGG-16 for LPIPS (eq. 4) and the CLIP text features of the 29 prompts.
     input:
         code=modules("method.pretrained"),
+        weights=local_weights(),
     output:
         vgg16="<results>/pretrained/vgg16.safetensors",
         clip="<results>/pretrained/clip_text.safetensors",

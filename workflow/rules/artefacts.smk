@@ -304,7 +304,7 @@ rule provenance:
         "<benchmarks>/provenance.tsv"
     localrule: True
     conda:
-        "../../envs/report.yaml"
+        "../../envs/train.yaml"
     resources:
         mem_mb=2000,
         runtime=30,

@@ -2,7 +2,7 @@
 
 
 rule prior_mask:
-    # The training set's mean mask of each target: what a model that never looks at the image can know.
+    # The training set's mean mask of each target, placed by the body's outline: the organs are not looked at.
     input:
         code=modules("baselines.prior_mask"),
         volumes=volumes(role="train"),

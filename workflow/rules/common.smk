@@ -13,12 +13,13 @@ import yaml
 
 LIBRARY = Path("src")
 PACKAGE = "universal_diffusion"
-VARIANTS = ("noise_learnt", "noise_clip", "mask_learnt", "mask_clip")
-BASELINES = ("prior_mask", "segresnet")
 
 sys.path.insert(0, str(Path(workflow.basedir, LIBRARY)))
-from universal_diffusion import settings
+from universal_diffusion import consistency, settings, systems
 from universal_diffusion.errors import InputError
+
+VARIANTS = tuple(system.key for system in systems.VARIANTS)
+BASELINES = tuple(system.key for system in systems.BASELINES)
 
 # Large tensors come and go in every step of a training: kept by the allocator instead of returned to the kernel each
 # time, they cost half as much (a decoded batch took 0.20 s of CPU time instead of 0.44 s).
@@ -32,6 +33,7 @@ def validated(configuration):
     """The configuration as a `settings.Study`; the first thing wrong in it stops the workflow with one line."""
     try:
         study = settings.read(settings.Study, configuration)
+        consistency.check(study)
         for name, source in study.sources.items():
             check_source(name, source, study.phantom)
     except InputError as error:
@@ -46,7 +48,7 @@ def check_source(name, source, phantom):
     known = yaml.safe_load(catalogue.read_text(encoding="utf-8"))["sources"]
     if name not in known:
         raise InputError(where, "is not in the dataset catalogue", f"take one of {', '.join(known)}")
-    if source.origin == "phantom" and phantom.cases.get(name, 0) < 1:
+    if source.origin == "phantom" and (phantom is None or phantom.cases.get(name, 0) < 1):
         raise InputError(where, "has no number of cases for the phantom to write", f"give phantom.cases.{name}")
     if source.origin == "local" and source.path is None:
         raise InputError(f"{where}.path", "is missing", "give the archive's file or folder, relative to data_root")
@@ -68,6 +70,18 @@ def whole_study():
 def source_settings(wildcards):
     """The configuration of one source, as JSON."""
     return json.dumps(asdict(study.sources[wildcards.source]), sort_keys=True)
+
+
+def local_archive(wildcards):
+    """The archive of a local source, where there is one; the step says what is wrong where there is none."""
+    source = study.sources[wildcards.source]
+    path = Path(study.data_root, source.path or "")
+    return [path] if source.origin == "local" and path.exists() else []
+
+
+def local_weights():
+    """The local files of pretrained weights, where they are used and there."""
+    return [path for path in (study.weights.vgg16, study.weights.clip) if path and Path(path).exists()]
 
 
 def sources(role=None, origin=None):

@@ -20,13 +20,11 @@ from universal_diffusion.baselines.segresnet import load_segmenter
 from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.method.weights import load_card
 from universal_diffusion.preparation.shards import shard_of
-from universal_diffusion.preparation.splits import read_splits, volumes_of
+from universal_diffusion.preparation.splits import EVALUATED, read_splits, volumes_of
 from universal_diffusion.segmentation.native import write_mask
 from universal_diffusion.segmentation.runtime import start_torch
 from universal_diffusion.targets import target
 from universal_diffusion.volumes import Volume, VolumeFile
-
-PARTS = {"validation", "test"}
 
 
 class Baseline(Protocol):
@@ -68,7 +66,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, required=True, help="CPU threads; sums depend on it")
     parser.add_argument("--output", type=Path, required=True, help="folder for <source>/<case>/<target>.nii.gz")
     arguments = parser.parse_args()
-    volumes = volumes_of(arguments.volumes, read_splits(arguments.splits), PARTS)
+    volumes = volumes_of(arguments.volumes, read_splits(arguments.splits), EVALUATED)
     baseline = load_baseline(arguments.model, start_torch(arguments.threads))
     predict_cases(baseline, shard_of(volumes, arguments.shard), arguments.output)
 

@@ -1,4 +1,4 @@
-"""Baseline `prior_mask`: the training set's mean mask of each target, laid over a scan without reading its content.
+"""Baseline `prior_mask`: the training set's mean mask of each target, placed by the body's outline.
 
     python -m universal_diffusion.baselines.prior_mask --volumes DIR... --splits CSV --output DIR
 

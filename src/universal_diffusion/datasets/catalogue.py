@@ -1,4 +1,4 @@
-"""Reads `catalogue.yaml`: where each dataset comes from, what its labels mean, and what the paper says of it."""
+"""Reads `catalogue.yaml`: where each dataset comes from, what its labels mean, and how it differs from the paper's."""
 
 import difflib
 import re
@@ -49,37 +49,32 @@ class Entry:
         dataset: the row of Table 1 it belongs to, e.g. "msd".
         title: its full name.
         dataset_title: the row's name.
-        paper_cases, paper_structures: what Table 1 prints for the whole row; None where it has no such row.
         reason: why the public set differs from the printed row, or why it is used; "" where there is nothing to say.
         cases: labelled CTs in the public release of this source.
-        licence, page, citation: as the owners state them.
+        licence, page: as the owners state them.
         credential: environment variable with the access token its download needs, or None.
         password: the password of the archive that its owners publish, or None.
         archives: the published files.
         labels: native code -> names of the targets (or `MERGED` labels) its voxels belong to; code 0 is background.
-        structures: for a file or folder per structure: regular expression of its lower-case name -> the same.
+        structures: for a file or folder per structure: regular expression of its lower-case name -> the same, the
+            structure itself (which the file annotates) before those it lies in (which it only shows a part of).
         not_mapped: regular expression of names that are no target -> why.
-        note: what else a reader of results should know; may be empty.
     """
 
     key: str
     dataset: str
     title: str
     dataset_title: str
-    paper_cases: int | None
-    paper_structures: int | None
     reason: str
     cases: int
     licence: str
     page: str
-    citation: str
     credential: str | None
     password: str | None
     archives: tuple[Archive, ...]
     labels: Mapping[int, tuple[str, ...]]
     structures: Mapping[str, tuple[str, ...]]
     not_mapped: Mapping[str, str]
-    note: str
 
     @property
     def annotated(self) -> tuple[str, ...]:
@@ -132,20 +127,16 @@ def _entry(key: str, fields: Mapping, datasets: Mapping) -> Entry:
         dataset=fields["dataset"],
         title=fields["title"],
         dataset_title=row["title"],
-        paper_cases=row["paper_cases"],
-        paper_structures=row["paper_structures"],
         reason=row["reason"] or "",
         cases=fields["cases"],
         licence=row["licence"],
         page=row["page"],
-        citation=row["citation"],
         credential=fields.get("credential"),
         password=fields.get("password"),
         archives=tuple(archive for item in fields["archives"] for archive in _archives(item)),
         labels=_target_table(fields.get("labels", {})),
         structures=_target_table(fields.get("structures", {})),
         not_mapped=MappingProxyType(fields.get("not_mapped", {})),
-        note=fields.get("note", ""),
     )
 
 

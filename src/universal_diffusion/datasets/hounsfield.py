@@ -6,6 +6,8 @@ import numpy as np
 
 from universal_diffusion.errors import InputError
 
+BODY_HU = -300  # above it lies the patient, below it air and lung
+
 
 def check_hounsfield(image: np.ndarray, where: Path) -> None:
     """Stop with an InputError if the values cannot be a CT's: not finite, constant, or none below water (0 HU)."""

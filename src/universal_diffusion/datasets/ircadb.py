@@ -2,7 +2,8 @@
 
 Folders are named differently from patient to patient; the catalogue's `structures` says which are targets. The set
 never says that something is absent: what has no folder, or an empty one, was not annotated. The same holds for the
-side on which a folder of both kidneys or adrenal glands shows nothing.
+side on which a folder of both kidneys or adrenal glands shows nothing, and for an organ of which only the tumour has a
+folder.
 """
 
 import re
@@ -14,7 +15,7 @@ import numpy as np
 
 from universal_diffusion.datasets import layout
 from universal_diffusion.datasets.base import Case
-from universal_diffusion.datasets.catalogue import Entry
+from universal_diffusion.datasets.catalogue import Entry, in_order
 from universal_diffusion.datasets.dicom import dicom_files, read_folder
 from universal_diffusion.datasets.grids import check_same_grid
 from universal_diffusion.datasets.hounsfield import check_hounsfield
@@ -23,6 +24,7 @@ from universal_diffusion.datasets.sides import resolve
 from universal_diffusion.errors import InputError
 from universal_diffusion.targets import mask
 
+PARTS = ("PATIENT_DICOM", "MASKS_DICOM")
 EXPECTED = "3Dircadb1.N/PATIENT_DICOM/image_0 and 3Dircadb1.N/MASKS_DICOM/liver/image_0 (the inner zips unpacked)"
 
 
@@ -41,6 +43,7 @@ class IrcadbReader:
         image, affine = read_folder(scan)
         check_hounsfield(image, scan)
         labels = np.zeros(image.shape, np.uint32)
+        shown = []
         for folder in layout.folders(masks, ".*")[1:]:
             if not dicom_files(folder):
                 continue
@@ -53,14 +56,17 @@ class IrcadbReader:
                 values, mask_affine = read_folder(folder)
                 check_same_grid(image.shape, affine, values.shape, mask_affine, folder)
                 add_structure(labels, values > 0, names)
+                if values.any():
+                    shown.append(names[0])
         labels = resolve(labels, image, affine, scan)
-        found = tuple(name for name in self.entry.annotated if mask(labels, name).any())
-        return Case(self.entry.key, case, image, affine, labels, found)
+        annotated = tuple(name for name in in_order(shown) if mask(labels, name).any())
+        return Case(self.entry.key, case, image, affine, labels, annotated)
 
 
 def reader(entry: Entry, root: Path) -> IrcadbReader:
     """The reader of the patients found below `root`."""
-    patients = [folder for folder in layout.folders(root, r"3Dircadb1\.\d+") if _part(folder, "PATIENT_DICOM")]
+    folders = layout.folders(root, r"3Dircadb1\.\d+")
+    patients = [folder for folder in folders if any(_part(folder, name) for name in PARTS)]
     files = layout.joined({folder.name: _scan_and_masks(folder)} for folder in patients)
     layout.require(files, root, EXPECTED)
     return IrcadbReader(entry, files)
@@ -68,11 +74,11 @@ def reader(entry: Entry, root: Path) -> IrcadbReader:
 
 def _scan_and_masks(patient: Path) -> tuple[Path, Path]:
     """The two folders of a patient that hold files, below a doubled one where there is one."""
-    parts = _part(patient, "PATIENT_DICOM"), _part(patient, "MASKS_DICOM")
-    for part, name in zip(parts, ("PATIENT_DICOM", "MASKS_DICOM"), strict=True):
+    scan, masks = (_part(patient, name) for name in PARTS)
+    for part, name in zip((scan, masks), PARTS, strict=True):
         if part is None:
             raise InputError(patient, f"has no folder {name}", f"expected {EXPECTED}")
-    return parts
+    return scan, masks
 
 
 def _part(patient: Path, name: str) -> Path | None:

@@ -11,16 +11,17 @@ import numpy as np
 from scipy import ndimage
 
 from universal_diffusion.datasets.catalogue import MERGED
+from universal_diffusion.datasets.hounsfield import BODY_HU
 from universal_diffusion.datasets.labels import MERGED_BITS, bits_of
 from universal_diffusion.errors import InputError
 from universal_diffusion.targets import all_targets
 
-BODY_HU, BONE_HU = -300, 200
+BONE_HU = 200
 COARSE_MM = 3.0  # grid on which the mid-line is looked for
 SPINE_HALF_WIDTHS_MM = (60.0, 40.0, 40.0)  # successive windows around the mid-line in which bone is the spine's
 SPINE_LEAST_ML = 5.0
 HORSESHOE_SHARE = 0.2  # of a component, on its smaller side, from which it is two fused organs
-SPECK_SHARE = 0.03  # of the largest component's volume, below which a component is no organ
+SPECK_SHARE = 0.03  # of the largest component's volume (for a horseshoe: of tissue), below which one is no organ
 NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
@@ -70,9 +71,10 @@ def midline(image: np.ndarray, affine: np.ndarray, where: Path) -> float:
 def split(labels: np.ndarray, affine: np.ndarray, midline_x_mm: float) -> np.ndarray:
     """Replace merged labels by their sides; every voxel of a merged label gets exactly one.
 
-    A component (26 neighbours) belongs to the side on which most of it lies, tumours and cysts not counted. One that
-    reaches across the mid-line with a fifth of its volume or more, where nothing else lies, is two fused organs (a
-    horseshoe kidney) and is cut at the mid-line. A speck joins the organ on its side, or the only one there is.
+    A component (26 neighbours) belongs to the side on which most of it lies, tumours and cysts not counted unless it is
+    all lesion. One whose tissue reaches across the mid-line with a fifth of its volume or more, where nothing else
+    lies, is two fused organs (a horseshoe kidney) and is cut at the mid-line. A speck joins the organ on its side, or
+    the only one there is.
 
     Args:
         labels: (X, Y, Z) uint32 bits.
@@ -107,13 +109,14 @@ def _right_part(merged: np.ndarray, lesion: np.ndarray, right: np.ndarray) -> np
         """Voxels of each component (0: none) left and right of the mid-line: (2, count + 1)."""
         return np.stack([np.bincount(components[mask & there], minlength=count + 1) for there in (~right, right)])
 
-    tissue = merged & ~lesion
-    left_and_right = volumes(tissue if tissue.any() else merged)
-    total = left_and_right.sum(axis=0)
-    organ = total >= SPECK_SHARE * total.max()
-    on_right = np.where(organ, *(np.argmax(each, axis=0) == 1 for each in (left_and_right, volumes(merged))))
+    whole, tissue = volumes(merged), volumes(merged & ~lesion)
+    size, tissue_size = whole.sum(axis=0), tissue.sum(axis=0)
+    organ = size >= SPECK_SHARE * size.max()
+    on_right = np.argmax(np.where(tissue_size > 0, tissue, whole), axis=0) == 1
     held_left, held_right = (organ & ~on_right).any(), (organ & on_right).any()
-    fused = organ & (left_and_right.min(axis=0) >= HORSESHOE_SHARE * total) & ~np.where(on_right, held_left, held_right)
+    across = tissue.min(axis=0) >= HORSESHOE_SHARE * tissue_size
+    solid = tissue_size > SPECK_SHARE * tissue_size.max()
+    fused = organ & solid & across & ~np.where(on_right, held_left, held_right)
     if held_left != held_right and not fused.any():
         on_right[~organ] = held_right
     return np.where(fused[components], right, on_right[components])

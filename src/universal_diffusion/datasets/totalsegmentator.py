@@ -1,7 +1,8 @@
 """TotalSegmentator: `sNNNN/{ct.nii.gz,segmentations/<structure>.nii.gz}`, one mask file a structure.
 
 Every structure has a file in every case, so an empty one means that the structure is not in this scan (mostly outside
-its field of view): it was looked for, and is absent. A structure without a file was not annotated.
+its field of view): it was looked for, and is absent. A structure without a file was not annotated, even if that of a
+lesion in it shows a part of it.
 """
 
 from collections.abc import Mapping
@@ -36,11 +37,15 @@ class TotalSegmentatorReader:
         annotated = []
         for path in visible_files(masks, "*.nii.gz"):
             names = self.entry.structure_targets(layout.stem(path))
+            if names is None:
+                raise InputError(
+                    path, "is a structure that the catalogue does not know", "enter it in datasets/catalogue.yaml"
+                )
             if names:
                 values, mask_affine = read_label(path)
                 check_same_grid(image.shape, affine, values.shape, mask_affine, path)
                 add_structure(labels, values > 0, names)
-                annotated += names
+                annotated.append(names[0])
         if not annotated:
             raise InputError(masks, "holds no mask of any target", "unpack the archive again, whole")
         return Case(self.entry.key, case, image, affine, labels, in_order(annotated))

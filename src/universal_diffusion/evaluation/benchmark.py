@@ -17,9 +17,9 @@ from universal_diffusion.evaluation.statistics import (
     mean_of_column_means,
     summarise,
 )
-from universal_diffusion.evaluation.systems import System
 from universal_diffusion.files import write_text
 from universal_diffusion.randomness import numpy_generator
+from universal_diffusion.systems import System
 
 PUBLISHED, MEASURED = "published", "measured here"
 AVERAGE, ALL_CASES = "average", "all cases"

@@ -18,8 +18,8 @@ from pathlib import Path
 import pandas as pd
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation.systems import System
 from universal_diffusion.files import write_text
+from universal_diffusion.systems import System
 
 IDENTITY = ["system", "variant", "dataset", "source", "case", "target"]
 SCORED = ["source", "case", "target"]

@@ -9,6 +9,7 @@ effect and not wholly below the size that is claimed.
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +145,7 @@ CLAIMS = (
         "generalises",
         "abstract",
         "it shows strong generalization capabilities on unseen datasets",
-        "Dice on the unseen set less that of a mask that only knows where organs usually lie; mean over seven organs",
+        "Dice on the unseen set less that of a mask placed by the outline of the body; mean over seven organs",
         measure.over_prior,
     ),
 )
@@ -156,6 +157,8 @@ def verdict(measured: Measured, claimed: float | None) -> tuple[str, str]:
         return NOT_TESTABLE, measured.obstacle
     if measured.n is not None and measured.n < FEWEST_CASES:
         return NOT_TESTABLE, f"{measured.n} cases; fewer than {FEWEST_CASES} cannot settle it"
+    if math.isnan(measured.low):
+        return NOT_TESTABLE, "no interval: a source has a single case"
     if not measured.low > measured.null:
         spans = measured.high >= measured.null
         return NOT_SUPPORTED, f"the interval holds {measured.null:g}" if spans else "the opposite was measured"

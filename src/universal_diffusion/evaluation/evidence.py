@@ -19,9 +19,9 @@ from universal_diffusion.evaluation.statistics import (
     mean_of_column_means,
     paired_p_value,
 )
-from universal_diffusion.evaluation.systems import system_of
 from universal_diffusion.randomness import numpy_generator
 from universal_diffusion.settings import Source, Weights
+from universal_diffusion.systems import system_of
 
 POINTS = 100
 TEST_SOURCE = "ircadb"

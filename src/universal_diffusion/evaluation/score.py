@@ -22,12 +22,10 @@ from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.evaluation import calibration
 from universal_diffusion.evaluation.cases import COLUMNS, write_cases
 from universal_diffusion.evaluation.scores import dice, overlap
-from universal_diffusion.evaluation.systems import System, system_of
-from universal_diffusion.preparation.splits import read_splits, volumes_of
+from universal_diffusion.preparation.splits import EVALUATED, read_splits, volumes_of
+from universal_diffusion.systems import System, system_of
 from universal_diffusion.targets import mask, target
 from universal_diffusion.volumes import Grid, Volume, VolumeFile
-
-EVALUATED = ("validation", "test")
 
 
 @dataclass(frozen=True)

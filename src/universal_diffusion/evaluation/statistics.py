@@ -1,7 +1,7 @@
 """Means that carry their n and their interval, and paired comparisons.
 
-All intervals are 95 % percentile bootstrap intervals over cases. A case is drawn with all its targets, within its
-source, so that targets measured on the same scans are not taken for independent.
+All intervals are 95 % percentile bootstrap intervals over cases. Where several targets are averaged, a case is drawn
+with all of them and within its source, so that targets measured on the same scans are not taken for independent.
 """
 
 from collections.abc import Callable
@@ -60,12 +60,17 @@ def mean_of_all(table: pd.DataFrame | np.ndarray) -> float:
 
 
 def bootstrap(table: pd.DataFrame, statistic: Callable[[np.ndarray], float], generator: np.random.Generator) -> Summary:
-    """`statistic` of a case table (rows indexed by source and case), with its interval; n counts rows with a value."""
+    """`statistic` of a case table (rows indexed by source and case), with its interval; n counts rows with a value.
+
+    A source with a single case cannot be resampled: the interval would leave its spread out, so there is none.
+    """
     table = table.dropna(how="all").sort_index()
     values = table.to_numpy(float)
     if len(values) < 2:
         return Summary(statistic(values) if len(values) else np.nan, np.nan, np.nan, len(values))
     groups = list(pd.Series(range(len(table))).groupby(table.index.get_level_values("source").to_numpy()))
+    if min(len(members) for _, members in groups) < 2:
+        return Summary(statistic(values), np.nan, np.nan, len(values))
     resampled = []
     for _ in range(RESAMPLES):
         rows = np.concatenate([generator.choice(members.to_numpy(), len(members)) for _, members in groups])

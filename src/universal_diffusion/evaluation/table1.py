@@ -28,6 +28,7 @@ HEADINGS = {
     "public_structures": "Structures (public)",
     "structures": "Structures (this study)",
     "use": "Train / validation / test / left out",
+    "licence": "Licence",
     "reason": "Why they differ",
 }
 LEFT_OUT = "Left out: scans that also stand in the test set, found by comparing voxels."
@@ -64,6 +65,7 @@ def _row(dataset: str, cases: pd.DataFrame, parts: pd.Series, paper: pd.DataFram
         "public_structures": len(_union(known.annotated for known in entries)),
         "structures": len(_union(str(names).split("|") for names in cases["annotated"])),
         **{part: use.count(part) for part in PARTS},
+        "licence": entries[0].licence,
         "reason": _reason(entries, len(cases)),
     }
 

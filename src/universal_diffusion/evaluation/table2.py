@@ -11,7 +11,7 @@ import pandas as pd
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation import benchmark, tables
 from universal_diffusion.evaluation.published import remarks
-from universal_diffusion.evaluation.systems import VARIANTS
+from universal_diffusion.systems import VARIANTS
 
 MEANING = (
     "Dice in per cent. Measured rows: mean over validation cases, their number in brackets; a case in which target and "

@@ -15,9 +15,9 @@ from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.cases import of_system, read_cases
 from universal_diffusion.evaluation.statistics import summarise
-from universal_diffusion.evaluation.systems import SYSTEMS, System, system_of
 from universal_diffusion.files import write_text
 from universal_diffusion.randomness import numpy_generator
+from universal_diffusion.systems import SYSTEMS, System, system_of
 from universal_diffusion.targets import Target, all_targets
 
 MEANS = ("dice_harmonised", "surface_dice", "hd95_mm", "ece", "error_auroc")

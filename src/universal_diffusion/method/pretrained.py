@@ -27,6 +27,7 @@ CLIP_ARCHITECTURE = "ViT-B-32-quickgelu"
 VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 VGG16_HASH_PREFIX = "397923af"
 CLIP_SHA256 = "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"
+CLIP_CONSTANTS = {"input_resolution", "context_length", "vocab_size"}  # buffers of the archive, no weights
 CLIP_URL = f"https://openaipublic.azureedge.net/clip/models/{CLIP_SHA256}/ViT-B-32.pt"
 
 
@@ -51,7 +52,8 @@ def clip_text_features(settings: Weights, study_seed: int, downloads: Path) -> t
         note = f"untrained {CLIP_ARCHITECTURE} with seeded random weights"
     else:
         path = _file(settings.clip, settings.origin, CLIP_URL, f"sha256:{CLIP_SHA256}", downloads)
-        model = open_clip.create_model(CLIP_ARCHITECTURE, pretrained=str(path))
+        model = open_clip.create_model(CLIP_ARCHITECTURE)
+        model.load_state_dict(_clip_state(path))
         note = f"OpenAI {CLIP_ARCHITECTURE} from {path.name}, sha256 {sha256(path)}"
     tokens = open_clip.get_tokenizer(CLIP_ARCHITECTURE)([target.prompt for target in all_targets()])
     with torch.no_grad():
@@ -60,7 +62,15 @@ def clip_text_features(settings: Weights, study_seed: int, downloads: Path) -> t
 
 def _file(local: str | None, origin: str, url: str, known_hash: str | None, downloads: Path) -> Path:
     if origin == "download":
-        return Path(pooch.retrieve(url, known_hash, path=downloads, fname=url.rsplit("/", 1)[1], progressbar=True))
+        name = url.rsplit("/", 1)[1]
+        try:
+            return Path(pooch.retrieve(url, known_hash, path=downloads, fname=name, progressbar=True))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                url,
+                f"cannot be downloaded ({error})",
+                "try again, or set weights.origin to local and give a copy's path",
+            ) from None
     if local is None or not Path(local).is_file():
         raise InputError("configuration.weights", f"names no file ({local})", f"give the path of a copy of {url}")
     return Path(local)
@@ -70,6 +80,18 @@ def _state(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return load_tensors(path)
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _clip_state(path: Path) -> dict[str, Tensor]:
+    """Weights of OpenAI's TorchScript archive, or of a safetensors file with the same names."""
+    if path.suffix == ".safetensors":
+        return load_tensors(path)
+    try:
+        state = torch.jit.load(path, map_location="cpu").state_dict()
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(path, f"is no TorchScript archive of CLIP ({reason})", f"give a copy of {CLIP_URL}") from None
+    return {name: tensor.float() for name, tensor in state.items() if name not in CLIP_CONSTANTS}
 
 
 @one_line_errors
@@ -86,7 +108,8 @@ def main() -> None:
     save_tensors(output / "vgg16.safetensors", vgg.features.state_dict())
     features, clip_note = clip_text_features(settings, arguments.study_seed, output)
     save_tensors(output / "clip_text.safetensors", {"features": features})
-    write_json(output / "card.json", {"vgg16": vgg_note, "clip": clip_note})
+    hashes = {name: sha256(output / f"{name}.safetensors") for name in ("vgg16", "clip_text")}
+    write_json(output / "card.json", {"vgg16": vgg_note, "clip": clip_note, "sha256": hashes})
 
 
 if __name__ == "__main__":

@@ -46,11 +46,11 @@ class SecondMomentSteps:
         first steps, whose posterior is narrow, and a history of `Losses.hybrid` would spend most draws below step 10.
         Weights keep the hybrid loss unbiased whichever is recorded.
 
-        Raises FloatingPointError for a loss that is not finite, which would poison every later draw.
+        Raises InputError for a loss that is not finite, which would poison every later draw.
         """
         losses = losses.detach().to("cpu", torch.float64)
         if not bool(losses.isfinite().all()):
-            raise FloatingPointError("a diffusion loss is not finite: lower the learning rate or use more precision")
+            raise InputError("diffusion loss", "is not finite", "lower the learning rate or use more precision")
         for step, loss in zip(steps.tolist(), losses, strict=True):
             self._losses[step, self._counts[step] % self._losses.shape[1]] = loss
             self._counts[step] += 1

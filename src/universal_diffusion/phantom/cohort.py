@@ -137,7 +137,7 @@ def _cases(source: str, phantom: Phantom) -> int:
 
 
 def _examination(source: str, index: int, phantom: Phantom, study_seed: int) -> Examination:
-    if source == "msd03" and index < max(1, phantom.cases.get("msd03", 0) // 4):
+    if source == "msd03" and index < _leaked(phantom):
         return replace(_examination("ircadb", index, phantom, study_seed), spacing_lost=True)
     plan = PLANS[source]
     return Examination(
@@ -148,6 +148,11 @@ def _examination(source: str, index: int, phantom: Phantom, study_seed: int) -> 
         rows=0.8 if index == plan.short_rows else 1.0,
         liver_cyst=index in plan.liver_cysts,
     )
+
+
+def _leaked(phantom: Phantom) -> int:
+    """How many of the first MSD Liver cases are 3D-IRCADb's: a quarter, at least one, and no more than that has."""
+    return min(max(1, phantom.cases.get("msd03", 0) // 4), phantom.cases.get("ircadb", 0))
 
 
 def _protocol(plan: Plan, phantom: Phantom, generator: np.random.Generator) -> Protocol:

@@ -30,7 +30,6 @@ class Patient:
 
     Attributes:
         name: the patient's identity within the study.
-        male: whether there may be a prostate.
         pose: proportions, and how the body lies in the scanner.
         uptake: contrast enhancement against the typical one.
         offsets: (tissue, HU) by which this patient's tissues differ from the table.
@@ -38,7 +37,6 @@ class Patient:
     """
 
     name: str
-    male: bool
     pose: Pose
     uptake: float
     offsets: tuple[tuple[str, float], ...]
@@ -71,7 +69,7 @@ def make_patient(
     offsets = {name: blood.about(0, tissue.spread) for name, tissue in sorted(TISSUES.items())}
     offsets["liver"] -= blood.between(0, 16) if blood.chance(0.3) else 0.0  # a fatty one
     uptake = blood.between(0.75, 1.25)
-    return Patient(patient, anatomy.male, anatomy.pose, uptake, tuple(offsets.items()), anatomy.parts())
+    return Patient(patient, anatomy.pose, uptake, tuple(offsets.items()), anatomy.parts())
 
 
 def _pose(one: Individual) -> Pose:

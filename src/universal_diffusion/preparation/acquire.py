@@ -30,7 +30,7 @@ SERVICES = {
 def acquire(entry: catalogue.Entry, settings: Source, data_root: Path, output: Path) -> None:
     """Make the folder `output`: links to the source's verified archive files, and their record.
 
-    Raises InputError for a file that is missing, has another hash than the catalogue's, or cannot be had.
+    Raises InputError for a file that is missing, has another size or hash than the catalogue's, or cannot be had.
     """
     files = _local(entry, settings, data_root) if settings.origin == "local" else _download(entry, data_root)
     known = {archive.name: archive for archive in entry.archives}
@@ -40,10 +40,15 @@ def acquire(entry: catalogue.Entry, settings: Source, data_root: Path, output: P
             if not path.exists():
                 raise InputError(path, "is a link to a file that is gone", "put it back, or take the link away")
         for name, path in tqdm(sorted(files.items()), desc=f"verify {entry.key}", unit="file", file=sys.stderr):
+            archive = known.get(name) or known.get(path.name)
+            if archive and archive.bytes is not None:
+                _verify(path, "size", f"{archive.bytes} bytes", f"{path.stat().st_size} bytes")
             digest = sha256(path)
-            published = _published_hash(known.get(name) or known.get(path.name))
+            published = _published_hash(archive)
             if published:
-                _verify(path, published, digest)
+                algorithm, expected = published.split(":")
+                found = digest if algorithm == "sha256" else pooch.file_hash(str(path), alg=algorithm)
+                _verify(path, algorithm, expected, found)
                 verified += 1
             link(path, folder / name)
             records.append(ArchiveFile(name, digest, path.stat().st_size))
@@ -121,13 +126,11 @@ def _published_hash(archive: catalogue.Archive | None) -> str | None:
     return next((f"{kind}:{getattr(archive, kind)}" for kind in ("sha256", "md5") if getattr(archive, kind)), None)
 
 
-def _verify(path: Path, published: str, digest: str) -> None:
-    algorithm, expected = published.split(":")
-    found = digest if algorithm == "sha256" else pooch.file_hash(str(path), alg=algorithm)
+def _verify(path: Path, what: str, expected: str, found: str) -> None:
     if found != expected:
         raise InputError(
             path,
-            f"has {algorithm} {found}, the catalogue expects {expected}",
+            f"has {what} {found}, the catalogue expects {expected}",
             "it is damaged or another edition: remove it and fetch it again",
         )
 

@@ -30,13 +30,11 @@ def sheet(volumes: Sequence[Volume], parts: Sequence[str]) -> plt.Figure:
     """Two pictures a case, axial and coronal, each through the slice that shows most of what is labelled."""
     rows = -(-2 * len(volumes) // COLUMNS)
     figure, axes = plt.subplots(rows, COLUMNS, figsize=(3.4 * COLUMNS, 3.4 * rows + 1.2), squeeze=False)
-    places = iter(axes.flat)
-    for volume, part in zip(volumes, parts, strict=True):
-        for axis in (2, 1):
-            draw_slice(next(places), volume, axis)
-        axes.flat[2 * volumes.index(volume)].set_title(
-            f"{volume.source} {volume.case} ({part})", fontsize=8, loc="left"
-        )
+    for index, (volume, part) in enumerate(zip(volumes, parts, strict=True)):
+        axial, coronal = axes.flat[2 * index : 2 * index + 2]
+        draw_slice(axial, volume, 2)
+        draw_slice(coronal, volume, 1)
+        axial.set_title(f"{volume.source} {volume.case} ({part})", fontsize=8, loc="left")
     for place in axes.flat:
         place.set_axis_off()
     shown = [target for target in all_targets() if any(mask(volume.labels, target.name).any() for volume in volumes)]

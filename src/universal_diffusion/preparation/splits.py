@@ -10,6 +10,7 @@ from universal_diffusion.files import whole_file
 from universal_diffusion.volumes import VolumeFile
 
 PARTS = ("train", "validation", "test", "excluded")
+EVALUATED = ("validation", "test")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ made coarser the image is smoothed by a Gaussian of sigma (factor - 1) / 2 nativ
 scikit-image's `resize`, so that a coarse grid shows no aliased noise; the foreground is the body without the couch.
 """
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,24 +23,29 @@ from monai.transforms import (
 from scipy import ndimage
 
 from universal_diffusion.datasets.base import Case
+from universal_diffusion.datasets.hounsfield import BODY_HU
 from universal_diffusion.errors import InputError
 from universal_diffusion.preparation.leakage import fingerprint
 from universal_diffusion.settings import Preparation
+from universal_diffusion.targets import mask
 from universal_diffusion.volumes import Grid, Volume
 
 RAS_LABELS = (("L", "R"), ("P", "A"), ("I", "S"))
-BODY_HU = -300.0
 COUCH_MM = 4.0
 MARGIN_MM = 10.0
+LOST_SHARE, LOST_LEAST_ML = 0.05, 5.0  # of a target, outside the crop to the body, from which a warning is due
 
 
 def harmonise(case: Case, settings: Preparation) -> Volume:
     """One native case on the common grid; its labels are also kept, unchanged, on the CT's own grid.
 
-    Raises InputError for an image that is constant, not finite or holds no body.
+    Raises InputError for an image that is constant, not finite or holds no body; warns of a target of which the crop to
+    the body leaves out more than a twentieth.
     """
     where = f"{case.source} {case.case}"
-    image, grid = harmonise_image(case.image, case.affine, settings, where)
+    body = _scaled_body(case.image, case.affine, settings, where)
+    _warn_of_loss(case, _grid(body), where)
+    image, grid = _padded(body, settings.patch)
     return Volume(
         source=case.source,
         case=case.case,
@@ -67,13 +73,7 @@ def harmonise_image(
         (X, Y, Z) float32 with the HU window scaled to [0, 1], X and Y at least `settings.patch`; and its grid, whose
         affine is exact: the value at index i was sampled at the point affine @ i.
     """
-    _refuse_empty(image, where)
-    native = MetaTensor(torch.from_numpy(np.ascontiguousarray(image, np.float32))[None], affine=affine)
-    hu = _respace(Orientation("RAS", labels=RAS_LABELS)(native), settings.spacing_mm)
-    scaled = ScaleIntensityRange(*settings.hu_window, b_min=0.0, b_max=1.0, clip=True)(_crop_to_body(hu, where))
-    padded = SpatialPad((settings.patch, settings.patch, -1))(scaled)
-    array = padded.numpy()[0].astype(np.float32, copy=False)
-    return array, Grid(array.shape, padded.affine.numpy().astype(np.float64))
+    return _padded(_scaled_body(image, affine, settings, where), settings.patch)
 
 
 def resample_labels(labels: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
@@ -98,6 +98,37 @@ def body_mask(hu: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     regions, _ = ndimage.label(body)
     sizes = np.bincount(regions.ravel())
     return (regions == 1 + sizes[1:].argmax()) if sizes.size > 1 else np.zeros(hu.shape, bool)
+
+
+def _scaled_body(image: np.ndarray, affine: np.ndarray, settings: Preparation, where: str) -> MetaTensor:
+    """`harmonise_image` before the padding: (1, X, Y, Z)."""
+    _refuse_empty(image, where)
+    native = MetaTensor(torch.from_numpy(np.ascontiguousarray(image, np.float32))[None], affine=affine)
+    hu = _respace(Orientation("RAS", labels=RAS_LABELS)(native), settings.spacing_mm)
+    return ScaleIntensityRange(*settings.hu_window, b_min=0.0, b_max=1.0, clip=True)(_crop_to_body(hu, where))
+
+
+def _padded(scaled: MetaTensor, patch: int) -> tuple[np.ndarray, Grid]:
+    padded = SpatialPad((patch, patch, -1))(scaled)
+    return padded.numpy()[0].astype(np.float32, copy=False), _grid(padded)
+
+
+def _grid(image: MetaTensor) -> Grid:
+    return Grid(tuple(image.shape[1:]), image.affine.numpy().astype(np.float64))
+
+
+def _warn_of_loss(case: Case, body: Grid, where: str) -> None:
+    """One line on stderr for each annotated target over 5 ml that lies to more than 5 % outside the grid `body`."""
+    to_body = np.linalg.inv(body.affine) @ case.affine
+    places = np.argwhere(case.labels)
+    indices = places @ to_body[:3, :3].T + to_body[:3, 3]
+    outside = ((indices < -0.5) | (indices > np.array(body.shape) - 0.5)).any(axis=1)
+    bits, voxel_ml = case.labels[tuple(places.T)], Grid(case.labels.shape, case.affine).voxel_ml
+    for name in case.annotated:
+        target = mask(bits, name)
+        voxels, lost = int(target.sum()), int((target & outside).sum())
+        if voxels * voxel_ml > LOST_LEAST_ML and lost > LOST_SHARE * voxels:
+            print(f"warning: {where}: {lost / voxels:.0%} of {name} lies outside the body found", file=sys.stderr)
 
 
 def _refuse_empty(image: np.ndarray, where: str) -> None:

@@ -15,15 +15,13 @@ from tqdm import tqdm
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.method.bundle import Bundle, load_bundle
 from universal_diffusion.preparation.shards import shard_of
-from universal_diffusion.preparation.splits import read_splits, volumes_of
+from universal_diffusion.preparation.splits import EVALUATED, read_splits, volumes_of
 from universal_diffusion.randomness import seed_of
 from universal_diffusion.segmentation.engine import segment
 from universal_diffusion.segmentation.native import write_prediction
 from universal_diffusion.segmentation.runtime import start_torch
 from universal_diffusion.settings import Segmentation, read_json
 from universal_diffusion.volumes import VolumeFile
-
-PARTS = {"validation", "test"}
 
 
 def case_seed(study_seed: int, source: str, case: str) -> int:
@@ -68,7 +66,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for <source>/<case>/<target>.nii.gz")
     arguments = parser.parse_args()
     sampling = read_json(Segmentation, arguments.settings, "configuration.segmentation")
-    volumes = volumes_of(arguments.volumes, read_splits(arguments.splits), PARTS)
+    volumes = volumes_of(arguments.volumes, read_splits(arguments.splits), EVALUATED)
     bundle = load_bundle(arguments.model, start_torch(arguments.threads))
     predict_cases(bundle, shard_of(volumes, arguments.shard), sampling, arguments.study_seed, arguments.output)
 

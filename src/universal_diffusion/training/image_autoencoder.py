@@ -16,7 +16,7 @@ from universal_diffusion.errors import one_line_errors
 from universal_diffusion.method.autoencoders import ImageAutoencoder, kl_divergence
 from universal_diffusion.method.bundle import architecture_of
 from universal_diffusion.method.perceptual import PerceptualDistance
-from universal_diffusion.method.weights import save_model
+from universal_diffusion.method.weights import load_card, save_model
 from universal_diffusion.settings import ImageAutoencoder as Settings
 from universal_diffusion.settings import read_json
 from universal_diffusion.training.loop import finish, train
@@ -42,7 +42,7 @@ class ImageReconstruction:
         ).to(image.device)
         reconstruction, mean, log_variance = module(image, noise)
         error = (reconstruction - image).abs().mean()
-        perceptual = self.perceptual(image, reconstruction).mean()
+        perceptual = self.perceptual.to(image.device)(image, reconstruction).mean()
         kl = kl_divergence(mean, log_variance).mean() / image[0].numel()
         loss = error + self.settings.perceptual_weight * perceptual + self.settings.kl_weight * kl
         return loss, {"absolute_error": error.item(), "lpips": perceptual.item(), "kl_per_pixel": kl.item()}
@@ -81,6 +81,7 @@ def main() -> None:
         "architecture": architecture,
         "perceptual_weight": settings.perceptual_weight,
         "kl_weight": settings.kl_weight,
+        "pretrained": load_card(arguments.pretrained),
     } | batches.identity
     task = ImageReconstruction(module, batches, settings, perceptual)
     trained = train(task, settings.training, arguments.output, identity)

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class Batches:
             "preparation": asdict(preparation),
             "seed": self.seed,
             "splits": hashlib.sha256(arguments.splits.read_bytes()).hexdigest(),
+            "volumes": _fingerprint(path for paths in self._volumes.values() for path in paths),
         }
 
     def draw(self, part: str, index: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,6 +51,15 @@ class Batches:
             with VolumeFile(path) as volume:
                 found.update(volume.annotated)
         return [target.name for target in all_targets() if target.name in found]
+
+
+def _fingerprint(paths: Iterable[Path]) -> str:
+    """Hash of which scans the volumes hold and where their targets lie, in the order of the split."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with VolumeFile(path) as volume:
+            digest.update(volume.fingerprint.encode() + volume.slice_counts.tobytes())
+    return digest.hexdigest()
 
 
 def generator(study_seed: int, *purpose: object) -> torch.Generator:
