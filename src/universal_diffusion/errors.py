@@ -28,7 +28,7 @@ def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
             main(*args, **kwargs)
             return
         except InputError as error:
-            line = f"error: {' '.join(str(error).splitlines())}"
+            line = "error: " + " ".join(part.strip() for part in str(error).splitlines())
         # Out of the except block the traceback is gone, and with it the progress bars, which end their line first.
         print(line, file=sys.stderr)
         raise SystemExit(2)
