@@ -22,9 +22,10 @@ class Project:
             copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
             copy(ROOT / part, folder / part, **({"ignore": _caches} if copy is shutil.copytree else {}))
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
-        """Run Snakemake here as a person would: without the activated environment, without inherited settings."""
+    def snakemake(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
+        """Run Snakemake as a person would: no activated environment, no inherited settings but these `variables`."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "SNAKEMAKE"))}
+        environment |= variables
         command = [sys.executable, "-m", "snakemake", *arguments]
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
 

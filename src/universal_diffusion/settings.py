@@ -25,12 +25,14 @@ class Source:
         role: "train" (split into training and validation cases) or "test" (never trained on).
         path: for "local": the file or folder holding the native archive, relative to `data_root`.
         cases: for "local": only these cases of it (all when empty).
+        mirrored: cases whose header takes the patient's right for left, which `datasets/mirror.py` turns round.
     """
 
     origin: Literal["phantom", "local", "download"]
     role: Literal["train", "test"]
     path: str | None = None
     cases: tuple[str, ...] = ()
+    mirrored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

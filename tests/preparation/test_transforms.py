@@ -5,18 +5,13 @@ from dataclasses import replace
 import nibabel
 import numpy as np
 import pytest
-import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from monai.data import MetaTensor
-from monai.transforms import Spacing
 
 from universal_diffusion.datasets.base import Case
 from universal_diffusion.errors import InputError
-from universal_diffusion.preparation.transforms import body_mask, harmonise, harmonise_image, resample_labels
+from universal_diffusion.preparation.labels import resample_labels
+from universal_diffusion.preparation.transforms import body_mask, harmonise, harmonise_image
 from universal_diffusion.settings import Preparation
 from universal_diffusion.targets import bits, mask
-from universal_diffusion.volumes import Grid
 
 SETTINGS = Preparation((4.0, 4.0, 5.0), (-175.0, 250.0), 48)
 AFFINE = np.array([[2.0, 0, 0, -90], [0, 2.5, 0, -70], [0, 0, 3.0, 40], [0, 0, 0, 1]])
@@ -70,9 +65,9 @@ def test_stored_axis_order_does_not_matter(axcodes):
     assert nibabel.aff2axcodes(turned.grid.affine) == ("R", "A", "S")
     world = points(turned.grid.shape, turned.grid.affine)
     assert np.allclose(world[mask(turned.labels, "liver")].mean(axis=0), (35, 0, 85), atol=1.5)
-    assert np.isclose(
-        mask(straight.labels, "liver").sum(), mask(turned.labels, "liver").sum(), rtol=0.05
-    )  # grids start at opposite corners
+    assert np.allclose(straight.grid.affine, turned.grid.affine)
+    assert np.allclose(straight.image, turned.image, atol=1e-5)
+    assert mask(straight.labels, "liver").sum() == mask(turned.labels, "liver").sum()
 
 
 @pytest.mark.parametrize("shear", [0.0, 1e-3, 0.05])
@@ -89,10 +84,11 @@ def test_affine_is_exact_after_crop_and_pad(shear):
     core[..., [0, 1, -2, -1]] = False
     expected = np.clip((at @ [0.5, 0.25, 1.0] + 175) / 425, 0, 1)
     assert np.abs(image - expected)[core].max() < 2e-3
-    blocks = (np.floor(world / 20).astype(int) @ [1, 37, 1369]).astype(np.uint32)
+    blocks = np.uint32(1) << (np.floor(world / 20).astype(int) @ [1, 3, 5] % 29).astype(np.uint32)
     here = resample_labels(blocks, affine, grid)[core]
-    inner = (np.abs(at / 20 - np.rint(at / 20)) > 0.12).all(axis=-1)[core]  # more than half a voxel from a border
-    assert np.array_equal(here[inner], (np.floor(at / 20).astype(int) @ [1, 37, 1369]).astype(np.uint32)[core][inner])
+    inner = (np.abs(at / 20 - np.rint(at / 20)) > 0.25).all(axis=-1)[core]  # a voxel or more from a border
+    expected = np.uint32(1) << (np.floor(at / 20).astype(int) @ [1, 3, 5] % 29).astype(np.uint32)
+    assert np.mean(here[inner] == expected[core][inner]) > 0.99
 
 
 def test_crop_leaves_out_the_couch_and_padding_is_air():
@@ -150,33 +146,3 @@ def test_a_ct_of_air_is_refused():
     image = np.random.default_rng(0).normal(-1000, 5, (20, 20, 8))
     with pytest.raises(InputError, match="no body"):
         harmonise_image(image, np.eye(4), SETTINGS, "air")
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    st.tuples(*[st.floats(0.6, 4.0)] * 3),
-    st.tuples(*[st.sampled_from([1.1, 2.3, 3.7])] * 3),
-    st.integers(0, 2**32 - 1),
-)
-def test_labels_agree_with_monai_on_halves_of_16_bits(spacing, new_spacing, seed):
-    """Nearest-neighbour re-sampling by MONAI of two 16-bit channels, an independent way, gives the same bits."""
-    labels = np.random.default_rng(seed).integers(0, 2**32, (9, 8, 7), dtype=np.uint32)
-    affine = np.diag([*np.round(spacing, 3), 1.0])
-    halves = np.stack([labels & 0xFFFF, labels >> 16]).astype(np.float32)
-    respaced = Spacing(new_spacing, mode="nearest", padding_mode="zeros", dtype=torch.float64)(
-        MetaTensor(torch.from_numpy(halves), affine=affine)
-    )
-    low, high = respaced.numpy().astype(np.uint32)
-    grid = Grid(respaced.shape[1:], respaced.affine.numpy())
-    ours = resample_labels(labels, affine, grid)
-    steps = np.array(new_spacing) / np.diag(affine)[:3]
-    decided = np.ones(grid.shape, bool)
-    for axis, step in enumerate(steps):
-        position = np.arange(grid.shape[axis]) * step
-        tie = np.abs(position % 1 - 0.5) < 1e-3
-        decided &= ~np.expand_dims(tie, tuple(k for k in range(3) if k != axis))
-    inside = np.ones(grid.shape, bool)
-    for axis, step in enumerate(steps):
-        beyond = np.arange(grid.shape[axis]) * step > labels.shape[axis] - 1
-        inside &= ~np.expand_dims(beyond, tuple(k for k in range(3) if k != axis))
-    assert np.array_equal(ours[decided & inside], (low | high << np.uint32(16))[decided & inside])

@@ -46,8 +46,8 @@ def reader(source: str, root: Path) -> Reader:
     return LAYOUTS[known.dataset](known, Path(root))
 
 
-def chosen_cases(source: str, found: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the cases `found` that the configuration wants: all if it names none.
+def chosen_cases(source: str, found: tuple[str, ...], wanted: tuple[str, ...], key: str = "cases") -> tuple[str, ...]:
+    """Those of the cases `found` that the configuration names under `key`: all if it names none.
 
     Raises:
         InputError: for a wanted case that was not found, with the nearest names.
@@ -56,6 +56,6 @@ def chosen_cases(source: str, found: tuple[str, ...], wanted: tuple[str, ...]) -
         if case not in found:
             nearest = difflib.get_close_matches(case, found, n=3, cutoff=0.4) or found[:3]
             raise InputError(
-                f"sources.{source}.cases", f"names {case!r}, which was not found", f"nearest: {', '.join(nearest)}"
+                f"sources.{source}.{key}", f"names {case!r}, which was not found", f"nearest: {', '.join(nearest)}"
             )
     return tuple(case for case in found if not wanted or case in wanted)

@@ -53,7 +53,7 @@ def acquire(entry: catalogue.Entry, settings: Source, data_root: Path, output: P
             link(path, folder / name)
             records.append(ArchiveFile(name, digest, path.stat().st_size))
         note = f"{verified} of {len(records)} files checked against a published hash"
-        write_origin(folder, Origin(settings.origin, tuple(records), note, settings.cases))
+        write_origin(folder, Origin(settings.origin, tuple(records), note, settings.cases, settings.mirrored))
 
 
 def _local(entry: catalogue.Entry, settings: Source, data_root: Path) -> dict[str, Path]:

@@ -21,12 +21,13 @@ class ArchiveFile:
 
 @dataclass(frozen=True)
 class Origin:
-    """The record. `cases` are the only ones wanted of the archive, all when empty."""
+    """The record. `cases` are the only ones wanted of the archive, all when empty; `mirrored` those to turn round."""
 
     origin: str
     files: tuple[ArchiveFile, ...]
     note: str
     cases: tuple[str, ...] = ()
+    mirrored: tuple[str, ...] = ()
 
 
 def write_origin(folder: Path, origin: Origin) -> None:
@@ -39,6 +40,7 @@ def read_origin(folder: Path) -> Origin:
     try:
         content = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
         files = tuple(ArchiveFile(**file) for file in content["files"])
-        return Origin(content["origin"], files, content["note"], tuple(content.get("cases", ())))
+        cases, mirrored = (tuple(content.get(key, ())) for key in ("cases", "mirrored"))
+        return Origin(content["origin"], files, content["note"], cases, mirrored)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(folder / ORIGIN, f"is no record of origin ({error})", "run `acquire` again") from None

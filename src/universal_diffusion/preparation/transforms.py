@@ -2,8 +2,8 @@
 
 The order is the paper's: re-space, scale the intensities, crop to the foreground, pad. What it leaves open is decided
 here: axes are brought to RAS first (x grows to the patient's right, y to the front, z to the head); before an axis is
-made coarser the image is smoothed by a Gaussian of sigma (factor - 1) / 2 native voxels, the rule of MONAI's and
-scikit-image's `resize`, so that a coarse grid shows no aliased noise; the foreground is the body without the couch.
+made coarser the image is smoothed, so that a coarse grid shows no aliased noise; the new grid covers the whole scan, so
+that nothing at its edge is lost; the foreground is the body without the couch.
 """
 
 import sys
@@ -16,15 +16,16 @@ from monai.transforms import (
     CropForeground,
     Orientation,
     ScaleIntensityRange,
-    Spacing,
     SpatialCrop,
     SpatialPad,
+    SpatialResample,
 )
 from scipy import ndimage
 
 from universal_diffusion.datasets.base import Case
 from universal_diffusion.datasets.hounsfield import BODY_HU
 from universal_diffusion.errors import InputError
+from universal_diffusion.preparation.labels import beyond, resample_labels, smoothed
 from universal_diffusion.preparation.leakage import fingerprint
 from universal_diffusion.settings import Preparation
 from universal_diffusion.targets import mask
@@ -76,15 +77,6 @@ def harmonise_image(
     return _padded(_scaled_body(image, affine, settings, where), settings.patch)
 
 
-def resample_labels(labels: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
-    """Label bits of the voxel of `labels` nearest to each point of `grid`; zero more than half a voxel outside.
-
-    SciPy carries the bits as float64 and so keeps all 32, which MONAI's float32 would not.
-    """
-    steps = np.round(np.linalg.inv(affine) @ grid.affine, 9)  # from indices of `grid` to indices of `labels`
-    return ndimage.affine_transform(labels, steps[:3, :3], steps[:3, 3], grid.shape, order=0, mode="grid-constant")
-
-
 def body_mask(hu: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     """Boolean (X, Y, Z): the largest connected region above -300 HU.
 
@@ -119,10 +111,8 @@ def _grid(image: MetaTensor) -> Grid:
 
 def _warn_of_loss(case: Case, body: Grid, where: str) -> None:
     """One line on stderr for each annotated target over 5 ml that lies to more than 5 % outside the grid `body`."""
-    to_body = np.linalg.inv(body.affine) @ case.affine
     places = np.argwhere(case.labels)
-    indices = places @ to_body[:3, :3].T + to_body[:3, 3]
-    outside = ((indices < -0.5) | (indices > np.array(body.shape) - 0.5)).any(axis=1)
+    outside = beyond(places, np.linalg.inv(body.affine) @ case.affine, body.shape)
     bits, voxel_ml = case.labels[tuple(places.T)], Grid(case.labels.shape, case.affine).voxel_ml
     for name in case.annotated:
         target = mask(bits, name)
@@ -139,11 +129,17 @@ def _refuse_empty(image: np.ndarray, where: str) -> None:
 
 
 def _respace(native: MetaTensor, spacing_mm: tuple[float, float, float]) -> MetaTensor:
-    factors = np.asarray(spacing_mm) / np.linalg.norm(native.affine[:3, :3].numpy(), axis=0)
-    sigmas = np.maximum(0.0, (factors - 1) / 2)
-    smooth = ndimage.gaussian_filter(native.numpy()[0], sigmas, mode="nearest")
-    image = MetaTensor(torch.from_numpy(smooth)[None], affine=native.affine)
-    return Spacing(spacing_mm, mode="bilinear", padding_mode="border", dtype=torch.float32)(image)
+    """The CT on the grid of that spacing which shares its centre and covers all of it."""
+    affine = native.affine.numpy()
+    factors = np.asarray(spacing_mm) / np.linalg.norm(affine[:3, :3], axis=0)
+    extent = np.array(native.shape[1:])
+    shape = np.ceil(np.round(extent / factors, 6)).astype(int)
+    first = ((extent - 1) - (shape - 1) * factors) / 2
+    steps = np.diag([*factors, 1.0])
+    steps[:3, 3] = first
+    image = MetaTensor(torch.from_numpy(smoothed(native.numpy()[0], factors))[None], affine=native.affine)
+    resample = SpatialResample(mode="bilinear", padding_mode="border", dtype=torch.float32)
+    return resample(image, dst_affine=affine @ steps, spatial_size=shape.tolist())
 
 
 def _crop_to_body(hu: MetaTensor, where: str) -> MetaTensor:
