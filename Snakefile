@@ -32,12 +32,14 @@ ARTEFACTS = [
     "<results>/splits.csv",
     "<results>/leakage.csv",
     "<results>/figures/overlays.png",
+    "<results>/quality/findings.csv",
     *collect("<results>/models/{variant}/{part}", variant=VARIANTS, part=["weights.safetensors", "card.json"]),
     "<results>/scores/cases.csv",
     "<results>/tables/autoencoder_ceiling.csv",
     "<results>/tables/cost.csv",
     *collect("<results>/tables/table{number}.{kind}", number=[1, 2, 3], kind=["csv", "md", "tex"]),
     *collect("<results>/tables/targets.{kind}", kind=["csv", "md"]),
+    *collect("<results>/tables/own/{source}.{kind}", source=own_sources(), kind=["csv", "md"]),
     *collect("<results>/figures/figure{number}.{kind}", number=[1, 2], kind=["png", "svg"]),
     *collect("<results>/claims.{kind}", kind=["csv", "md"]),
     *(["<results>/figures/phantom.png"] if sources(origin="phantom") else []),
@@ -46,12 +48,15 @@ ARTEFACTS = [
 
 include: "workflow/rules/acquire.smk"
 include: "workflow/rules/harmonise.smk"
+include: "workflow/rules/quality.smk"
 include: "workflow/rules/autoencoders.smk"
 include: "workflow/rules/diffusion.smk"
 include: "workflow/rules/segment.smk"
 include: "workflow/rules/baselines.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/artefacts.smk"
+include: "workflow/rules/leakage.smk"
+include: "workflow/rules/benchmarks.smk"
 
 
 rule all:
@@ -59,6 +64,11 @@ rule all:
     input:
         ARTEFACTS,
         "<results>/provenance.json",
+
+
+rule benchmarks:
+    input:
+        collect("benchmarks/{name}.md", name=["store", "layouts", "harmonise", "plan"]),
 
 
 onerror:

@@ -139,8 +139,8 @@ def lying_size(_: bytes) -> bytes:
         ("msd09", lambda _: tarred("../escaped"), NAMED),
         ("msd09", lambda _: tarred("escaped", "/etc"), NAMED),
         ("msd09", lambda _: tarred("escaped", "/etc/passwd", tarfile.LNKTYPE), NAMED),
-        ("msd09", lambda _: tarred("escaped", "absent", tarfile.LNKTYPE), SHUT),
-        ("msd09", lambda _: huge_member(), "would expand to more than 1100 times its size"),
+        ("msd09", lambda _: tarred("escaped", "absent", tarfile.LNKTYPE), NAMED),
+        ("msd09", lambda _: huge_member(), "would expand to more than 400 times its size"),
     ],
 )
 def test_archives(written, tmp_path, refusal, source, damage, problem):
@@ -368,12 +368,14 @@ def volumes(native, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     run("preparation.harmonise", *harmonise("msd09", native / "msd09", folder / "volumes"))
     run("preparation.inventory", "--volumes", folder / "volumes", "--output-csv", folder / "inventory.csv")
-    run("preparation.split", *split(folder / "inventory.csv", folder))
+    run("preparation.repeats", "--volumes", folder / "volumes", "--output", folder / "repeats.csv")
+    run("preparation.split", *split(folder / "inventory.csv", folder / "repeats.csv", folder))
     return folder
 
 
-def split(inventory: Path, folder: Path) -> tuple:
-    flags = ("--inventory", inventory, "--validation-fraction", 0.5, "--study-seed", 1)
+def split(inventory: Path, repeats: Path, folder: Path) -> tuple:
+    flags = ("--inventory", inventory, "--repeats", repeats, "--validation-fraction", 0.5, "--study-seed", 1)
+    flags += ("--leakage", "drop")
     return (*flags, "--output-splits", folder / "splits.csv", "--output-leakage", folder / "leakage.csv")
 
 
@@ -424,7 +426,9 @@ def test_tables(volumes, tmp_path, refusal, content):
     table = tmp_path / "table.csv"
     if content is not None:
         table.write_bytes(content)
-    assert_says(refusal("preparation.split", *split(table, tmp_path)), table, "is no table of cases")
+    inventory, repeats = volumes / "inventory.csv", volumes / "repeats.csv"
+    assert_says(refusal("preparation.split", *split(table, repeats, tmp_path)), table, "is no table of cases")
+    assert_says(refusal("preparation.split", *split(inventory, table, tmp_path)), table, "is no table of copies")
     line = refusal("evaluation.collect", "--parts", table, "--output", tmp_path / "cases.csv")
     assert_says(line, table, "is no table of scores|has columns")
 
@@ -433,4 +437,7 @@ def test_a_real_process_ends_in_status_2(tmp_path):
     command = [sys.executable, "-m", "universal_diffusion.preparation.unpack", "--source", "msd9", "--archives", "a"]
     ended = subprocess.run([*command, "--output", tmp_path / "b"], capture_output=True, text=True)
     assert ended.returncode == 2
-    assert ended.stderr == "error: source 'msd9': is not in the dataset catalogue; nearest: msd09, msd10, msd08\n"
+    assert ended.stderr.startswith(
+        "error: source 'msd9': is not in the dataset catalogue; nearest: msd09, msd10, msd08; "
+    )
+    assert ended.stderr.count("\n") == 1

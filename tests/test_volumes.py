@@ -1,5 +1,6 @@
 """The store of harmonised volumes: what goes in comes out, slice by slice, and damage is told."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.targets import all_targets, bits, mask
-from universal_diffusion.volumes import Grid, Volume, VolumeFile, slice_counts, write_volume
+from universal_diffusion.label_codes import encode
+from universal_diffusion.targets import all_targets, bits, mask, target
+from universal_diffusion.volumes import IMAGE_STEPS, Grid, Volume, VolumeFile, write_volume
 
 
 def volume(shape=(6, 5, 4), native=(7, 6, 3), seed=0) -> Volume:
@@ -20,7 +22,7 @@ def volume(shape=(6, 5, 4), native=(7, 6, 3), seed=0) -> Volume:
         "liver_0",
         ("liver", "liver tumor"),
         "ab12",
-        random.random(shape).astype(np.float16).astype(np.float32),
+        (random.integers(0, IMAGE_STEPS + 1, shape) / IMAGE_STEPS).astype(np.float32),
         random.choice(choices, shape),
         Grid(shape, np.diag([1.5, 1.5, 2.0, 1.0])),
         random.choice(choices, native),
@@ -69,9 +71,53 @@ def test_slice_counts_count_every_target(stored):
     original, path = stored
     with VolumeFile(path) as file:
         assert file.slice_counts.shape == (29, 4)
-        for row, target in zip(file.slice_counts, all_targets(), strict=True):
-            assert list(row) == [mask(original.labels[:, :, z], target.name).sum() for z in range(4)]
-    np.testing.assert_array_equal(slice_counts(original.labels), file.slice_counts)
+        for row, known in zip(file.slice_counts, all_targets(), strict=True):
+            assert list(row) == [mask(original.labels[:, :, z], known.name).sum() for z in range(4)]
+
+
+def test_target_slice_is_the_mask_of_the_target(stored):
+    original, path = stored
+    with VolumeFile(path) as file:
+        for name in ("liver", "liver tumor", "spleen", "gallbladder"):
+            for z in range(4):
+                expected = mask(original.labels[:, :, z], name)
+                np.testing.assert_array_equal(file.target_slice(z, target(name)), expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 400))
+def test_any_labels_survive_their_coding(seed, unions):
+    """Up to 401 different unions of targets: codes of one byte and of two."""
+    random = np.random.default_rng(seed)
+    labels = random.choice(random.integers(0, 2**29, unions, np.uint32), (9, 10, 11)) * random.integers(
+        0, 2, (9, 10, 11), np.uint32
+    )
+    labels = labels.transpose(random.permutation(3))
+    known, codes = encode(labels)
+    assert codes.dtype == (np.uint8 if len(known) <= 256 else np.uint16)
+    np.testing.assert_array_equal(known[codes], labels)
+    np.testing.assert_array_equal(known, np.union1d(labels, [0]))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(value=st.floats(0, 1, width=32))
+def test_stored_intensities_are_within_half_a_step(tmp_path, value):
+    """Half of 1/2048: 2.5e-4 of the HU window."""
+    original = replace(volume(), image=np.full((6, 5, 4), value, np.float32))
+    write_volume(tmp_path / "constant.h5", original)
+    with VolumeFile(tmp_path / "constant.h5") as file:
+        assert abs(file.image_patch(0, 0, 0, 1).item() - value) <= 0.5 / IMAGE_STEPS
+
+
+def test_half_precision_holds_every_stored_intensity():
+    steps = np.arange(IMAGE_STEPS + 1, dtype=np.float32) / IMAGE_STEPS
+    np.testing.assert_array_equal(steps.astype(np.float16).astype(np.float32), steps)
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01])
+def test_intensities_outside_the_window_are_not_written(tmp_path, value):
+    with pytest.raises(ValueError, match="leaves"):
+        write_volume(tmp_path / "wrong.h5", replace(volume(), image=np.full((6, 5, 4), value, np.float32)))
 
 
 def test_grid_knows_its_spacing_and_voxel_volume():

@@ -50,6 +50,22 @@ def rules() -> dict[str, str]:
     return found
 
 
+def inherited() -> dict[str, str]:
+    """Rules that are another one with other files, and that other one."""
+    found = (re.findall(r"^use rule (\w+) as (\w+) with", path.read_text(), re.MULTILINE) for path in RULES)
+    return {name: base for pairs in found for base, name in pairs}
+
+
+@pytest.mark.parametrize("name", sorted(inherited()))
+def test_inherited_rule_depends_on_the_step_it_runs(name):
+    text = next(path.read_text() for path in RULES if f" as {name} with:" in path.read_text())
+    own = text.split(f" as {name} with:")[1].split("\nuse rule ")[0].split("\nrule ")[0]
+    step = step_of(rules()[inherited()[name]])
+    assert "input:" not in own or f'code=modules("{step}")' in own
+    for directive in ("output:", "log:", "benchmark:"):
+        assert directive in own
+
+
 def step_of(rule: str) -> str:
     """The library's module that a rule runs."""
     return re.search(r"-m universal_diffusion\.([\w.]+)", rule)[1]
@@ -65,6 +81,7 @@ def test_every_configuration_plans_the_whole_study(project, name):
     assert int(jobs.get("phantom_archive", 0)) == phantoms
     assert int(jobs.get("acquire", 0)) == len(configuration["sources"]) - phantoms
     assert int(jobs["segment"]) == 4 * configuration["shards"]
+    assert int(jobs["harmonise"]) == len(configuration["sources"]) * configuration["shards"]
     assert [jobs[job] for job in ("denoiser", "table1", "table2", "table3", "figure2", "claims")] == ["4", *"11111"]
     assert ("phantom_montage" in jobs) == (phantoms > 0)
 
@@ -110,6 +127,19 @@ def test_wrong_configuration_stops_with_one_line(project, key, value, told):
     run = project.snakemake("-n", "--configfile", "wrong.yaml")
     assert run.returncode != 0
     assert re.fullmatch(rf"error: .*{told}.*\n", run.stderr), run.stderr
+
+
+def test_kept_leakage_is_told_in_every_caption_and_can_be_compared(project):
+    (project.folder / "keep.yaml").write_text(yaml.safe_dump(_configuration() | {"leakage": "keep"}))
+    run = project.snakemake("-n", "-p", "--configfile", "keep.yaml", "--", "leakage_effect")
+    assert run.returncode == 0, run.stderr
+    steps = re.findall(r"python -m universal_diffusion\.(\S+) (.*)", run.stdout + run.stderr)
+    splits = [flags for step, flags in steps if step == "preparation.split"]
+    assert sorted(re.search(r"--leakage (\w+)", flags)[1] for flags in splits) == ["drop", "keep"]
+    (effect,) = [flags for step, flags in steps if step == "evaluation.leakage_effect"]
+    assert "--kept results/embedded/scores/parts/mask_clip.csv" in effect
+    assert "--dropped results/embedded/counterpart/scores/parts/mask_clip.csv" in effect
+    assert "copies of test patients" in effect
 
 
 def test_failed_run_ends_with_what_the_step_said(project):
@@ -170,8 +200,9 @@ def test_environment_of_a_rule_holds_what_its_step_imports(common, name):
 
 def test_profile_speaks_of_rules_that_exist():
     profile = yaml.safe_load((ROOT / "workflow/profiles/slurm/profile.yaml").read_text())
-    assert set(profile["set-resources"]) <= set(rules())
-    asks_for_gpu = {name for name, rule in rules().items() if "gpu=1" in rule}
+    known = rules() | {name: rules()[base] for name, base in inherited().items()}
+    assert set(profile["set-resources"]) <= set(known)
+    asks_for_gpu = {name for name, rule in known.items() if "gpu=1" in rule}
     assert asks_for_gpu == {name for name, value in profile["set-resources"].items() if "slurm_partition" in value}
 
 

@@ -1,4 +1,4 @@
-"""The face of the library: `universal-diffusion targets` and `universal-diffusion segment`."""
+"""The face of the library: `universal-diffusion targets`, `segment` and `check-dataset`."""
 
 import argparse
 import os
@@ -31,12 +31,19 @@ examples:
 The same CT, model, seed, device and number of threads give the same masks, whatever other targets are asked for.
 Time grows with targets x steps x ensemble."""
 
+CHECK = """\
+Check a dataset of your own before a study reads it: a folder of CTs and masks with a dataset.yaml
+(docs/own-dataset.md).
+
+Reads every case. Prints each with its targets in ml (and voxels), each target over all cases, then everything that is
+odd (warnings) or that a study would refuse (problems). Exit status 1 if there are problems."""
+
 SAMPLER, ETA, OVERLAP, BATCH = "ddim", 1.0, 0.25, 32
 
 
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exit status 0, or 2 with one line on what was wrong."""
+    """Run the command line; exit status 0, 2 with one line on what was wrong, 1 for a dataset with problems."""
     parsed = _parser().parse_args(arguments)
     parsed.command(parsed)
 
@@ -49,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_targets(commands)
     _add_segment(commands)
+    _add_check_dataset(commands)
     return parser
 
 
@@ -84,6 +92,17 @@ def _add_segment(commands) -> None:
         "--threads", type=_positive, default=os.cpu_count(), metavar="T", help="CPU threads (all of them)"
     )
     parser.set_defaults(command=_segment)
+
+
+def _add_check_dataset(commands) -> None:
+    parser = commands.add_parser(
+        "check-dataset",
+        help="check a dataset of your own",
+        description=CHECK,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, help="the folder that holds dataset.yaml")
+    parser.set_defaults(command=_check_dataset)
 
 
 def _positive(text: str) -> int:
@@ -122,6 +141,15 @@ def _segment(arguments: argparse.Namespace) -> None:
         print(f"{name:28s}  {volume_ml:10.1f} ml")
     print(f"model trained on: {result.cohort}")
     print(f"written: {result.report.parent} ({result.report.name} says how)")
+
+
+def _check_dataset(arguments: argparse.Namespace) -> None:
+    from universal_diffusion.preparation.check_dataset import check, printed
+
+    report = check(arguments.folder)
+    print(printed(report))
+    if report.problems:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

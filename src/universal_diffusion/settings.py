@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Source:
-    """Where one archive of `datasets/catalogue.yaml` comes from and what it is for.
+    """Where one archive of `datasets/catalogue.yaml`, or one own dataset, comes from and what it is for.
 
     Attributes:
         origin: "phantom" (written by the embedded generator), "local" (a file or folder that is there) or "download".
@@ -180,6 +180,7 @@ class Study:
         threads: CPU threads of every training and sampling job (fixed, because sums depend on it).
         shards: jobs that share the harmonisation of a source, and the segmentation by a system.
         validation_fraction: share of the patients of each `train` source that is held out.
+        leakage: "drop" the scans of test patients that `train` sources hold, or "keep" and train on them.
         data_root: the folder that the `local` sources' paths start from, and that downloads are kept in.
         phantom: the embedded cohort, where a source has that origin.
     """
@@ -190,6 +191,7 @@ class Study:
     threads: int
     shards: int
     validation_fraction: float
+    leakage: Literal["drop", "keep"]
     sources: dict[str, Source]
     preparation: Preparation
     patches: Patches

@@ -2,10 +2,13 @@
 
 A volume is held in RAS axis order, (X, Y, Z): the first array axis runs from the patient's left to the right side, the
 second from posterior to anterior, the third from inferior to superior (so the liver lies at large x). On disk the
-slices come first and each is a chunk of its own (checksummed), so that a 2-D patch is read without reading the volume.
+slices come first and each is a chunk of its own (deflated, checksummed), so that a 2-D patch is read without reading
+the volume. The image is stored in steps of 1/2048 of the HU window, labels as codes of the unions of targets that
+occur in the case: `snakemake benchmarks` measures this layout against others.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import h5py
@@ -13,9 +16,13 @@ import numpy as np
 
 from universal_diffusion.errors import InputError
 from universal_diffusion.files import whole_file
-from universal_diffusion.targets import all_targets, mask
+from universal_diffusion.label_codes import encode, slice_counts
+from universal_diffusion.native_hu import BINS
+from universal_diffusion.targets import Target
 
-FORMAT = 1
+FORMAT = 2
+IMAGE_STEPS = 2048  # of the HU window
+SLICE_PRINT = np.dtype([("axis", "u1"), ("level", "<i2"), ("digest", "<u8")])
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ class Volume:
         grid: the harmonised grid.
         native_labels: uint32 label bits on the CT's own grid, on which predictions are scored.
         native_grid: the CT's own grid.
+        native_hu: (300,) voxels of the CT by Hounsfield units (`native_hu.hu_counts`); zeros where nobody counted.
+        slice_prints: of the native slices along all three axes (`preparation/fingerprints.py`), of dtype `SLICE_PRINT`.
     """
 
     source: str
@@ -61,18 +70,18 @@ class Volume:
     grid: Grid
     native_labels: np.ndarray
     native_grid: Grid
-
-
-def slice_counts(labels: np.ndarray) -> np.ndarray:
-    """Voxels of every target in every axial slice of (X, Y, Z) label bits: (29, Z) int32."""
-    return np.stack([mask(labels, target.name).sum(axis=(0, 1)) for target in all_targets()]).astype(np.int32)
+    native_hu: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    slice_prints: np.ndarray = field(default_factory=lambda: np.empty(0, SLICE_PRINT))
 
 
 def write_volume(path: Path, volume: Volume) -> None:
     """Write `volume` whole or not at all; equal volumes give equal bytes.
 
-    The image is stored as float16, so it is read back rounded by at most 2.4e-4 of the HU window.
+    The image is read back rounded to the nearest step, by at most 2.5e-4 of the HU window; one that leaves [0, 1] is a
+    ValueError.
     """
+    if volume.image.min() < 0 or volume.image.max() > 1:
+        raise ValueError(f"the image of {volume.source} {volume.case} leaves [0, 1]")
     with whole_file(path) as partial, h5py.File(partial, "w", libver="v112", track_order=False) as file:
         file.attrs.update(
             format=FORMAT,
@@ -81,13 +90,22 @@ def write_volume(path: Path, volume: Volume) -> None:
             annotated="|".join(volume.annotated),
             fingerprint=volume.fingerprint,
         )
-        _write_slices(file, "image", volume.image.astype(np.float16), volume.grid)
-        _write_slices(file, "labels", volume.labels, volume.grid)
-        _write_slices(file, "native_labels", volume.native_labels, volume.native_grid)
-        file.create_dataset("slice_counts", data=slice_counts(volume.labels), track_times=False)
+        _write_slices(file, "image", np.rint(volume.image * IMAGE_STEPS).astype(np.uint16), volume.grid)
+        unions, codes = _write_labels(file, "labels", volume.labels, volume.grid)
+        _write_labels(file, "native_labels", volume.native_labels, volume.native_grid)
+        file.create_dataset("slice_counts", data=slice_counts(unions, codes), track_times=False)
+        file.create_dataset("native_hu", data=volume.native_hu, track_times=False)
+        file.create_dataset("slice_prints", data=volume.slice_prints, track_times=False)
 
 
-def _write_slices(file: h5py.File, name: str, array: np.ndarray, grid: Grid) -> None:
+def _write_labels(file: h5py.File, name: str, labels: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Write label bits, and return them, as unions and codes."""
+    unions, codes = encode(labels)
+    _write_slices(file, name, codes, grid).attrs["unions"] = unions
+    return unions, codes
+
+
+def _write_slices(file: h5py.File, name: str, array: np.ndarray, grid: Grid) -> h5py.Dataset:
     if array.shape != tuple(grid.shape):
         raise ValueError(f"{name} has shape {array.shape}, its grid {grid.shape}")
     stored = file.create_dataset(
@@ -101,6 +119,7 @@ def _write_slices(file: h5py.File, name: str, array: np.ndarray, grid: Grid) -> 
         track_times=False,
     )
     stored.attrs["affine"] = grid.affine
+    return stored
 
 
 class VolumeFile:
@@ -109,14 +128,16 @@ class VolumeFile:
     def __init__(self, path: Path):
         self.path = Path(path)
         try:
-            self._file = h5py.File(self.path, "r")
+            self._file = h5py.File(self.path, "r", rdcc_nbytes=0)  # no slice is read twice: nothing to keep
             attributes = dict(self._file.attrs)
             if attributes.get("format") != FORMAT:
                 raise OSError(f"format {attributes.get('format')}, expected {FORMAT}")
             self.source, self.case = attributes["source"], attributes["case"]
             self.annotated = tuple(filter(None, attributes["annotated"].split("|")))
             self.fingerprint = attributes["fingerprint"]
-            self.grid, self.native_grid = self._grid("image"), self._grid("native_labels")
+            self._slices = {name: self._file[name] for name in ("image", "labels", "native_labels")}
+            self._unions = self._slices["labels"].attrs["unions"]
+            self.grid = self._grid("image")
             self.slice_counts = self._file["slice_counts"][:]  # (29, Z)
         except (OSError, KeyError) as error:
             raise InputError(
@@ -124,27 +145,50 @@ class VolumeFile:
             ) from None
 
     def _grid(self, name: str) -> Grid:
-        depth, width, height = self._file[name].shape
-        return Grid((width, height, depth), self._file[name].attrs["affine"])
+        depth, width, height = self._slices[name].shape
+        return Grid((width, height, depth), self._slices[name].attrs["affine"])
+
+    @cached_property
+    def native_grid(self) -> Grid:
+        """`Volume.native_grid`."""
+        return self._grid("native_labels")
+
+    @cached_property
+    def native_hu(self) -> np.ndarray:
+        """`Volume.native_hu`."""
+        return self._file["native_hu"][:]
+
+    @cached_property
+    def slice_prints(self) -> np.ndarray:
+        """`Volume.slice_prints`."""
+        return self._file["slice_prints"][:]
 
     def image_patch(self, z: int, x: int, y: int, size: int) -> np.ndarray:
         """The (size, size) float32 patch of axial slice `z` whose first voxel is (x, y); it must lie inside.
 
-        Its values are those stored: float16, within 2.4e-4 of the HU window of the harmonised ones.
+        Its values are those stored: within 2.5e-4 of the HU window of the harmonised ones.
         """
-        return self._read("image", z, x, y, size).astype(np.float32)
+        return _scaled(self._read("image", z, x, y, size))
 
     def label_patch(self, z: int, x: int, y: int, size: int) -> np.ndarray:
         """Label bits of the same patch: (size, size) uint32."""
-        return self._read("labels", z, x, y, size)
+        return self._unions[self._read("labels", z, x, y, size)]
 
     def label_slice(self, z: int) -> np.ndarray:
         """Label bits of a whole axial slice: (X, Y) uint32."""
-        return self._read("labels", z, 0, 0, max(self.grid.shape[:2]))
+        return self._unions[self._read("labels", z, 0, 0, max(self.grid.shape[:2]))]
+
+    def target_slice(self, z: int, target: Target) -> np.ndarray:
+        """Where a target lies in axial slice `z`: (X, Y) bool."""
+        codes = self._read("labels", z, 0, 0, max(self.grid.shape[:2]))
+        where = np.zeros(codes.shape, bool)
+        for code in np.flatnonzero(self._unions & target.bit):
+            where |= codes == code
+        return where
 
     def _read(self, name: str, z: int, x: int, y: int, size: int) -> np.ndarray:
         try:
-            return self._file[name][z, x : x + size, y : y + size]
+            return self._slices[name][z, x : x + size, y : y + size]
         except OSError as error:
             raise InputError(
                 self.path,
@@ -155,27 +199,31 @@ class VolumeFile:
     def read(self) -> Volume:
         """The whole case."""
         try:
-            image, labels, native = (
-                np.moveaxis(self._file[name][:], 0, 2) for name in ("image", "labels", "native_labels")
+            image, labels, native = (np.moveaxis(slices[:], 0, 2) for slices in self._slices.values())
+            return Volume(
+                self.source,
+                self.case,
+                self.annotated,
+                self.fingerprint,
+                _scaled(image),
+                self._unions[labels],
+                self.grid,
+                self._slices["native_labels"].attrs["unions"][native],
+                self.native_grid,
+                self.native_hu,
+                self.slice_prints,
             )
         except OSError as error:
             raise InputError(
                 self.path, f"is damaged ({error})", "delete its folder and run again: `harmonise` remakes it"
             ) from None
-        return Volume(
-            self.source,
-            self.case,
-            self.annotated,
-            self.fingerprint,
-            image.astype(np.float32),
-            labels,
-            self.grid,
-            native,
-            self.native_grid,
-        )
 
     def __enter__(self) -> "VolumeFile":
         return self
 
     def __exit__(self, *_) -> None:
         self._file.close()
+
+
+def _scaled(stored: np.ndarray) -> np.ndarray:
+    return np.multiply(stored, np.float32(1 / IMAGE_STEPS), dtype=np.float32)

@@ -50,12 +50,13 @@ def write_slice():
             "PixelSpacing": [1.5, 2.5],
             "RescaleSlope": "2",
             "RescaleIntercept": "-1000",
+            "PhotometricInterpretation": "MONOCHROME2",
         } | attributes
         for name, value in stored.items():
             if value is not None:
                 setattr(one, name, value)
         one.Rows, one.Columns = hounsfield.shape
-        one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
+        one.SamplesPerPixel = 1
         one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = 16, 16, 15, 1
         one.PixelData = np.round((hounsfield + 1000) / 2).astype("<i2").tobytes()
         pydicom.dcmwrite(path, one, enforce_file_format=True)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from universal_diffusion.datasets.catalogue import entry, in_order, sources
+from universal_diffusion.datasets.pancreas_ct import WITHDRAWN
 from universal_diffusion.datasets.readers import LAYOUTS
 from universal_diffusion.errors import InputError
 from universal_diffusion.evaluation.published import printed, read_published
@@ -41,9 +42,46 @@ def test_archives_are_named_once_and_hashes_are_hashes():
         archives = entry(key).archives
         assert len({archive.name for archive in archives}) == len(archives) > 0
         for archive in archives:
-            assert archive.urls
+            assert all(address.url.startswith(("https://", "http://")) for address in archive.addresses)
+            assert archive.addresses
             assert archive.md5 is None or re.fullmatch(r"[0-9a-f]{32}", archive.md5)
             assert archive.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", archive.sha256)
+
+
+def test_every_source_can_be_cited_and_its_licence_and_page_are_known():
+    for key in sources():
+        assert re.search(r"\((19|20)\d\d\)|(19|20)\d\d", entry(key).citation)
+        assert entry(key).licence
+        assert entry(key).page.startswith("http")
+        assert entry(key).cases > 0
+
+
+def test_only_synapse_needs_a_credential_and_services_are_addresses():
+    needing = {
+        key for key in sources() if any(a.service == "synapse" for b in entry(key).archives for a in b.addresses)
+    }
+    assert needing == {key for key in sources() if entry(key).credential} == {"btcv"}
+    (raw,) = entry("btcv").archives
+    assert [address.url for address in raw.addresses] == [
+        "https://repo-prod.prod.sagebase.org/repo/v1/entity/syn3379050/file?redirect=true"
+    ]
+    assert not any("{" in a.url for key in sources() for b in entry(key).archives for a in b.addresses)
+
+
+def test_the_collection_leaves_out_what_its_reader_passes_over():
+    (collection,) = (archive for archive in entry("pancreas_ct").archives if archive.is_collection)
+    assert [patient[-4:] for patient in collection.without] == list(WITHDRAWN)
+
+
+def test_kits_pins_whole_revisions():
+    pinned = {match for a in entry("kits23").archives for match in re.findall(r"/([0-9a-f]{8,})/", a.addresses[0].url)}
+    assert {len(revision) for revision in pinned} == {40}
+
+
+def test_known_contents_name_every_patient_and_are_hashes():
+    contents = entry("ircadb").contents
+    assert list(contents) == [f"3Dircadb1.{number}" for number in range(1, 21)]
+    assert all(re.fullmatch(r"[0-9a-f]{64}", value) for value in contents.values() if value is not None)
 
 
 def test_kits_lists_scan_and_mask_of_each_case():
@@ -80,7 +118,7 @@ def test_tumours_lie_in_their_organ_except_in_hepatic_vessel():
         ("pituitary", None),
     ],
 )
-def test_ircadb_structure_names(name, targets):
+def test_trap_ircadb_tumor_of_patient_7_is_adrenal_and_cysts_are_no_tumours(name, targets):
     assert entry("ircadb").structure_targets(name) == targets
 
 

@@ -3,11 +3,13 @@
 from itertools import permutations, product
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from universal_diffusion.datasets.dicom import dicom_files, read_series, slice_order
+from universal_diffusion.datasets.readers import reader
 from universal_diffusion.errors import InputError
 
 AXES = [
@@ -133,6 +135,80 @@ def test_files_that_are_no_dicom_or_cut_short(tmp_path, write_series):
     refused(files[:1], "is the only slice")
     files[2].write_bytes(files[2].read_bytes()[:-20])
     refused(files, "image_2: has pixels that cannot be decoded")
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DS")
+@pytest.mark.parametrize(
+    ("attributes", "pattern"),
+    [
+        ({"RescaleSlope": "0"}, "image_4: is rescaled by slope 0 and intercept -1000"),
+        ({"RescaleSlope": "-1"}, "is rescaled by slope -1"),
+        ({"RescaleIntercept": "NaN"}, "is rescaled by slope 2 and intercept nan"),
+        ({"ImagePositionPatient": [0, 0, "NaN"]}, "has impossible ImagePositionPatient"),
+        ({"ImageOrientationPatient": [1, 0, 0, 0.5, 1, 0]}, "has impossible ImageOrientationPatient"),
+        ({"ImageOrientationPatient": [0, 0, 0, 0, 0, 0]}, "has impossible ImageOrientationPatient"),
+        ({"PixelSpacing": ["inf", "1"]}, "has impossible PixelSpacing"),
+        ({"InstanceNumber": None, "PhotometricInterpretation": "MONOCHROME1"}, "it lacks grey values"),
+    ],
+)
+def test_a_slice_of_impossible_numbers(tmp_path, write_series, write_slice, attributes, pattern):
+    files = write_series(tmp_path, scan()[:4])
+    last = write_slice(tmp_path / "image_4", scan()[4], **({"ImagePositionPatient": [0, 0, 12]} | attributes))
+    refused([*files, last], pattern)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"Rows": 3}, {"Rows": 5}, {"Columns": 5}, {"BitsAllocated": 8}, {"BitsAllocated": 32}, {"PixelData": b""}],
+)
+def test_a_header_that_does_not_fit_its_pixels(tmp_path, write_series, change):
+    """SimpleITK would give other pixels, or memory that is none of the file's."""
+    files = write_series(tmp_path, scan())
+    for path in files:
+        dataset = pydicom.dcmread(path)
+        for name, value in change.items():
+            setattr(dataset, name, value)
+        dataset.save_as(path)
+    refused(files, r"image_0: holds \d+ bytes of pixels, its header says \d x \d of \d+ bits")
+
+
+def test_a_matrix_no_scanner_has_is_refused_before_memory_is_taken(tmp_path, write_series):
+    files = write_series(tmp_path, scan())
+    for path in files:
+        dataset = pydicom.dcmread(path)
+        dataset.Rows = dataset.Columns = 65535
+        dataset.save_as(path)
+    refused(files, "image_0: has impossible Rows, Columns")
+
+
+def test_trap_a_missing_end_slice_leaves_no_gap(tmp_path, write_series, write_slice, capsys):
+    """Only numbers and counts hint at it, so it is warned of; a label shows it by its shape."""
+    for number, plane in enumerate(scan()):
+        place = [0, 0, 3.0 * number]
+        write_slice(tmp_path / f"{number}", plane, ImagePositionPatient=place, InstanceNumber=1 + number)
+    files = dicom_files(tmp_path)
+    read_series(files)
+    assert capsys.readouterr().err == ""
+    image, _ = read_series(files[1:])
+    assert image.shape[2] == 4
+    warning = capsys.readouterr().err
+    assert warning.endswith("slices may be missing at an end of the 4: they are numbered from 2\n")
+    read_series(files[:-1])
+    assert capsys.readouterr().err == ""  # nothing tells
+    counted = write_series(tmp_path / "counted", scan()[:4], ImagesInAcquisition=5)
+    read_series(counted)
+    assert capsys.readouterr().err.endswith("of the 4: its headers count 5 images\n")
+    folder = tmp_path / "3Dircadb1.2"
+    write_series(folder / "PATIENT_DICOM", scan()[:4])
+    write_series(folder / "MASKS_DICOM/liver", scan())
+    with pytest.raises(InputError, match="liver: has shape 6 x 4 x 5, its image 6 x 4 x 4"):
+        reader("ircadb", tmp_path).read("3Dircadb1.2")
+
+
+def test_a_name_that_is_no_utf8_stops_with_one_line(tmp_path, write_series):
+    """SimpleITK would abort the process on it."""
+    files = write_series(tmp_path, scan(), name="image_\udcff{}")
+    refused(files, "has a name that is not encoded in UTF-8")
 
 
 @pytest.mark.real_data

@@ -1,5 +1,6 @@
 """Each native layout written small, with the traps of the real one, and each refusal."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def write_pair(write_nifti):
     ],
 )
 @pytest.mark.parametrize("wrapping", ["", "unpacked", "unpacked/twice"])
-def test_pairs(tmp_path, write_pair, source, image, label, case, wrapping):
+def test_trap_macos_side_files_are_no_scans(tmp_path, write_pair, source, image, label, case, wrapping):
     root = tmp_path / wrapping
     write_pair(root / image, root / label, 1)
     for path in (root / image, root / label):
@@ -91,7 +92,7 @@ def test_cases_are_in_natural_order_and_other_tasks_passed_over(tmp_path, write_
     assert reader("msd03", tmp_path).cases() == ("liver_9", "liver_10")
 
 
-def test_unlabelled_mr_and_held_out_scans_are_passed_over(tmp_path, write_pair, write_nifti):
+def test_trap_amos_ids_over_500_are_mr(tmp_path, write_pair, write_nifti):
     for part, number in [("Tr", 1), ("Tr", 501), ("Va", 600), ("Ts", 410)]:
         name = f"amos_{number:04d}.nii.gz"
         write_pair(tmp_path / f"amos22/images{part}/{name}", tmp_path / f"amos22/labels{part}/{name}", 1)
@@ -102,14 +103,14 @@ def test_unlabelled_mr_and_held_out_scans_are_passed_over(tmp_path, write_pair, 
         reader("amos", tmp_path)
 
 
-def test_equal_names_in_the_two_subtasks(tmp_path, write_pair):
+def test_trap_abdomenct1k_names_are_equal_in_both_subtasks(tmp_path, write_pair):
     for subtask in ("Subtask1", "Subtask2"):
         folder = tmp_path / subtask
         write_pair(folder / "TrainImage/train_0001_0000.nii.gz", folder / "TrainMask/train_0001.nii.gz", 1)
     assert reader("abdomenct1k", tmp_path).cases() == ("Subtask1_train_0001", "Subtask2_train_0001")
 
 
-def test_tumour_voxels_are_organ_too_but_not_in_hepatic_vessel(tmp_path, write_pair):
+def test_trap_msd08_tumour_is_no_vessel_and_other_tumours_are_their_organ(tmp_path, write_pair):
     for task in ("Task03_Liver", "Task08_HepaticVessel"):
         write_pair(tmp_path / task / "imagesTr/a_1.nii.gz", tmp_path / task / "labelsTr/a_1.nii.gz", 1, 2)
     liver = reader("msd03", tmp_path).read("a_1").labels
@@ -179,6 +180,22 @@ def test_rounding_of_a_header_and_float_labels_are_accepted(tmp_path, write_nift
     assert mask(reader("msd09", tmp_path).read("a_1").labels, "spleen").sum() == 1
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+@pytest.mark.parametrize("name", ["labelsTr", "imagesTr", "imagesTr/a_1.nii.gz"])
+def test_what_may_not_be_read_is_named(tmp_path, write_pair, name, mode):
+    write_pair(tmp_path / "imagesTr/a_1.nii.gz", tmp_path / "labelsTr/a_1.nii.gz", 1)
+    path = tmp_path / name
+    if path.is_file() and mode:
+        pytest.skip("a file that may be read")
+    path.chmod(mode)
+    try:
+        with pytest.raises(InputError, match=rf"{name}: (cannot be read|is no whole NIfTI file)"):
+            reader("msd09", tmp_path).read("a_1")
+    finally:
+        path.chmod(0o700)
+
+
 def test_a_file_cut_short(tmp_path, write_nifti):
     path = write_nifti(tmp_path / "imagesTr/a_1.nii.gz", scan())
     write_nifti(tmp_path / "labelsTr/a_1.nii.gz", codes(1))
@@ -214,7 +231,7 @@ def body_with(labels: dict[str, tuple[slice, ...]]) -> tuple[np.ndarray, dict[st
     return hounsfield, masks
 
 
-def test_kits_finds_sides_in_its_own_axis_order(tmp_path, write_nifti):
+def test_trap_kits23_axis_codes_are_I_P_L(tmp_path, write_nifti):
     hounsfield, masks = body_with({"kidney": np.s_[5:15, 20:28, 8:18], "tumour": np.s_[8:12, 20:24, 8:12]})
     folder = tmp_path / "kits23/dataset/case_00582"
     axes_ipl = np.array([[0, 0, -4.0, 0], [0, -4.0, 0, 0], [-4.0, 0, 0, 0], [0, 0, 0, 1]])
@@ -247,7 +264,7 @@ def write_ircadb(
 IMAGE_LEFT, IMAGE_RIGHT = np.s_[5:15, 20:28, 8:18], np.s_[5:15, 20:28, 42:52]  # image left is patient right (LPS)
 
 
-def test_ircadb_maps_names_and_splits_merged_kidneys(tmp_path, write_series):
+def test_trap_ircadb_names_differ_and_patient_3_merges_kidneys(tmp_path, write_series):
     boxes = {"kidneys": IMAGE_LEFT, "livertumor01": np.s_[3:5, 6:9, 8:12], "tumor": np.s_[0:2, 6:9, 8:9]}
     write_ircadb(tmp_path / "3Dircadb1", write_series, boxes | {"bone": np.s_[:, 24:34, 26:34]})
     native = reader("ircadb", tmp_path)
@@ -259,7 +276,7 @@ def test_ircadb_maps_names_and_splits_merged_kidneys(tmp_path, write_series):
     assert (case.labels != 0).sum() == 10 * 8 * 10 + 2 * 3 * 4
 
 
-def test_ircadb_an_empty_liver_folder_annotates_no_liver(tmp_path, write_series):
+def test_trap_ircadb_a_tumour_folder_annotates_no_organ(tmp_path, write_series):
     tumour = np.s_[3:5, 6:9, 8:12]
     write_ircadb(tmp_path, write_series, {"livertumor": tumour, "liver": np.s_[0:0, 0:0, 0:0]})
     assert reader("ircadb", tmp_path).read("3Dircadb1.3").annotated == ("liver tumor",)
@@ -276,7 +293,7 @@ def test_ircadb_half_a_patient_is_refused(tmp_path, write_series, missing):
         reader("ircadb", tmp_path)
 
 
-def test_ircadb_doubled_folders(tmp_path, write_series):
+def test_trap_ircadb_folders_are_doubled(tmp_path, write_series):
     write_ircadb(tmp_path, write_series, {"leftkidney": IMAGE_RIGHT}, patient="3Dircadb1.5/inner")
     inner, outer = tmp_path / "3Dircadb1.5/inner", tmp_path / "3Dircadb1.5"
     for part in ("PATIENT_DICOM", "MASKS_DICOM"):
@@ -309,7 +326,7 @@ def write_masks(folder: Path, masks: np.ndarray) -> None:
         SimpleITK.WriteImage(picture, str(folder / f"liver_GT_{number:03d}.png"))
 
 
-def test_chaos_pairs_masks_with_files_in_descending_order(tmp_path, write_series):
+def test_trap_chaos_files_run_downwards(tmp_path, write_series):
     hounsfield, masks = body_with({"liver": np.s_[2:5, 10:20, 10:16]})
     folder = tmp_path / "Train_Sets/CT/7"
     write_series(folder / "DICOM_anon", hounsfield, places_mm=60 - 3.0 * np.arange(20), name="i{:04d},0000b.dcm")
@@ -330,7 +347,7 @@ def test_chaos_pairs_masks_with_files_in_descending_order(tmp_path, write_series
 @pytest.mark.parametrize(
     ("rows_run", "place"), [([1, 0, 0, 0, -1, 0], [1, 2, 0]), ([1, 0, 0, 0, 1, 0], [1, 3, 3])], ids=["LAI", "LPS"]
 )
-def test_pancreas_label_is_brought_to_the_scan_by_axis_codes(tmp_path, write_series, write_nifti, rows_run, place):
+def test_trap_pancreas_ct_labels_run_L_A_I_from_wrong_origins(tmp_path, write_series, write_nifti, rows_run, place):
     hounsfield = np.random.default_rng(1).integers(-400, 400, (4, 6, 5)) * 2.0
     series = tmp_path / "Pancreas-CT/PANCREAS_0002/11-24-2015/Pancreas"
     write_series(series, hounsfield, name="1-{:03d}.dcm", ImageOrientationPatient=rows_run)
@@ -349,7 +366,7 @@ def test_pancreas_label_is_brought_to_the_scan_by_axis_codes(tmp_path, write_ser
         reader("pancreas_ct", tmp_path)
 
 
-def test_totalsegmentator_empty_is_absent_and_missing_is_not_annotated(tmp_path, write_nifti):
+def test_trap_totalsegmentator_empty_is_absent_and_missing_is_not_annotated(tmp_path, write_nifti):
     write_nifti(tmp_path / "s0001/ct.nii.gz", scan())
     for name, present in [("liver", 1), ("kidney_cyst_left", 1), ("prostate", 0), ("femur_left", 1)]:
         write_nifti(tmp_path / f"s0001/segmentations/{name}.nii.gz", codes(present))

@@ -11,7 +11,7 @@ from universal_diffusion.evaluation.published import read_published
 from universal_diffusion.preparation.splits import SplitRow, write_splits
 from universal_diffusion.systems import SYSTEMS
 from universal_diffusion.targets import bits
-from universal_diffusion.volumes import Grid, Volume, write_volume
+from universal_diffusion.volumes import IMAGE_STEPS, Grid, Volume, write_volume
 
 PUBLISHED = Path(__file__).parents[2] / "config" / "published.csv"
 PATCH = 16
@@ -62,7 +62,8 @@ def stored_case(folder: Path, source: str, case: str, offset: int) -> Volume:
     labels = np.zeros((20, 18, 6), np.uint32)
     labels[4:14, 4 + offset : 12, 1:5] |= bits(["liver"])
     labels[6:9, 8:11, 2:4] |= bits(["liver tumor"])
-    image = np.random.default_rng(offset).random(labels.shape, np.float32).astype(np.float16).astype(np.float32)
+    steps = np.random.default_rng(offset).integers(0, IMAGE_STEPS + 1, labels.shape)
+    image = (steps / IMAGE_STEPS).astype(np.float32)
     grid = Grid(labels.shape, np.diag([4.0, 4.0, 5.0, 1.0]))
     native = labels.repeat(2, 0).repeat(2, 1)[::-1]
     affine = np.array([[-2.0, 0, 0, 77.0], [0, 2.0, 0, -1.0], [0, 0, 5.0, 0], [0, 0, 0, 1]])

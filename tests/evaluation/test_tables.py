@@ -101,6 +101,13 @@ def test_table_1_counts_cases_structures_and_parts(published):
     assert kits[printed_rows(text)[0].index("Licence")] == "CC BY-NC-SA 4.0"
 
 
+def test_table_1_says_in_how_many_patients_of_the_test_set_a_structure_is_annotated():
+    names = ["liver|liver tumor", "liver", "spleen"]
+    inventory = pd.DataFrame({"dataset": ["ircadb", "ircadb", "msd"], "annotated": names})
+    assert "annotated: liver 2, liver tumor 1; the others" in table1.patients_by_organ(inventory)
+    assert "annotated: none" in table1.patients_by_organ(inventory[inventory["dataset"] == "msd"])
+
+
 def test_all_29_targets_stand_in_the_table_with_a_reason_for_every_gap(cases):
     cases.loc[cases["target"] == "stomach", ["dice", "truth_ml", "outcome"]] = [np.nan, 0.0, "both_empty"]
     alarm = (cases["target"] == "stomach") & (cases["case"] == "case_0") & (cases["variant"] == "mask_clip")

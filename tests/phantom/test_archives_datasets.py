@@ -129,11 +129,32 @@ def test_another_seed_gives_other_scans(native, tmp_path):
     assert sha256(tmp_path / "Task09_Spleen.tar") != sha256(native.archives("msd09") / "Task09_Spleen.tar")
 
 
-@pytest.mark.parametrize(("ircadb", "leaked"), [(0, 0), (2, 2), (5, 3)])
+@pytest.mark.parametrize(("ircadb", "leaked"), [(0, 0), (2, 2), (5, 4)])
 def test_msd_liver_holds_no_more_of_3d_ircadb_than_there_is(ircadb, leaked):
     phantom = Phantom(40, (18, 20), {"msd03": 12, "ircadb": ircadb})
     lost = [examination.patient for examination in cohort.labelled("msd03", phantom, SEED) if examination.spacing_lost]
     assert lost == [f"ircadb-{index + 1}" for index in range(leaked)]
+
+
+def test_a_published_part_of_a_scan_stays_in_its_place():
+    whole = cohort.labelled("kits23", TINY, SEED)[0]
+    part = next(e for e in cohort.labelled("abdomenct1k", TINY, SEED) if e.patient == whole.patient)
+    (image, affine), (whole_image, whole_affine) = (
+        (scan.image, scan.affine) for scan in (part.acquire(SEED), whole.acquire(SEED))
+    )
+    first = (np.linalg.inv(whole_affine) @ affine[:, 3])[:3]
+    np.testing.assert_allclose(first, np.round(first), atol=1e-9)
+    np.testing.assert_array_equal(image, whole_image[:, :, round(first[2]) :][:, :, : image.shape[2]])
+    assert image.shape[2] < whole_image.shape[2]
+
+
+def test_a_second_scan_of_a_patient_shows_the_same_body_and_other_noise():
+    phantom = Phantom(40, (18, 20), {"msd07": 3, "msd09": 3})
+    first, second = cohort.labelled("msd07", phantom, SEED)[2], cohort.labelled("msd09", phantom, SEED)[2]
+    assert first.patient == second.patient
+    scans = first.acquire(SEED), second.acquire(SEED)
+    np.testing.assert_array_equal(scans[0].labels, scans[1].labels)
+    assert (scans[0].image == scans[1].image).mean() < 0.1
 
 
 def test_wrong_requests_end_in_one_line(tmp_path):
@@ -260,13 +281,15 @@ def test_abdomenct1k_repeats_its_parents_under_equal_names(native):
     names = {i: sorted(p.name for p in (tree / f"Subtask{i}/TrainImage").iterdir()) for i in (1, 2)}
     assert names[1] == names[2] == [f"train_000{i}_0000.nii.gz" for i in (1, 2, 3)]
     msd07, msd03, kits23 = native("msd07"), native("msd03"), native("kits23")
+    depth = scans("kits23")[0].image.shape[2]
+    upper = slice(round(0.15 * depth), round(0.9 * depth))
     parents = {
         (1, 1): load(msd07 / "Task07_Pancreas/imagesTr/pancreas_001.nii.gz")[0],
-        (1, 2): scans("pancreas_ct")[0].image,
+        (1, 2): np.maximum(scans("pancreas_ct")[0].image - 24, -1024),
         (1, 3): load(msd07 / "Task07_Pancreas/imagesTr/pancreas_004.nii.gz")[0],
         (2, 1): load(msd07 / "Task07_Pancreas/imagesTr/pancreas_001.nii.gz")[0],
         (2, 2): load(msd03 / "Task03_Liver/imagesTr/liver_0.nii.gz")[0],
-        (2, 3): load(kits23 / "dataset/case_00000/imaging.nii.gz")[0],
+        (2, 3): load(kits23 / "dataset/case_00000/imaging.nii.gz")[0][:, :, upper],
     }
     for (subtask, number), parent in parents.items():
         path = tree / f"Subtask{subtask}/TrainImage/train_{number:04d}_0000.nii.gz"

@@ -1,67 +1,37 @@
 """Acquiring archives: local links, downloads from a real server on the loopback interface, and hash checks."""
 
 import hashlib
-import http.server
 import json
-import threading
+import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from universal_diffusion.datasets import catalogue
+from universal_diffusion.datasets.catalogue import Address, Archive
 from universal_diffusion.errors import InputError
-from universal_diffusion.preparation import acquire as step
 from universal_diffusion.preparation.acquire import acquire
+from universal_diffusion.preparation.downloads import verify
 from universal_diffusion.preparation.origin import read_origin
 from universal_diffusion.settings import Source
 
 CONTENT = b"a scan" * 1000
 GOOD = {"sha256": hashlib.sha256(CONTENT).hexdigest(), "md5": hashlib.md5(CONTENT).hexdigest()}
-
-
-def entry(*archives: catalogue.Archive, credential: str | None = None) -> SimpleNamespace:
-    return SimpleNamespace(
-        key="toy", title="Toy set", page="https://example.org", credential=credential, archives=archives
-    )
-
-
-def archive(name="scan.bin", urls=(), sha256=GOOD["sha256"], md5=None, size=None) -> catalogue.Archive:
-    return catalogue.Archive(name, tuple(urls), sha256, md5, size)
-
-
-@pytest.fixture
-def server():
-    """Serves CONTENT under /good, other bytes under /other, a part under /cut, else 404; notes what was asked."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append((self.path, self.headers.get("Authorization")))
-            body = {"/good": CONTENT, "/other": b"other", "/cut": CONTENT[:99]}.get(self.path)
-            self.send_response(200 if body else 404)
-            self.send_header("Content-Length", str(len(CONTENT) if self.path == "/cut" else len(body or b"")))
-            self.end_headers()
-            self.wfile.write(body or b"")
-
-        def log_message(self, *_):
-            pass
-
-    asked = []
-    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
-    yield SimpleNamespace(url=f"http://127.0.0.1:{listening.server_port}", asked=asked)
-    listening.shutdown()
-    listening.server_close()
-
-
 DOWNLOAD = Source("download", "train")
 
 
-def test_mirrors_are_tried_in_order_until_one_is_whole(server, tmp_path):
-    urls = [f"{server.url}/{path}" for path in ("absent", "other", "cut", "good")]
-    acquire(entry(archive(urls=urls)), DOWNLOAD, tmp_path / "data", tmp_path / "out")
-    assert [path for path, _ in server.asked] == ["/absent", "/other", "/cut", "/good"]
-    assert (tmp_path / "out/scan.bin").read_bytes() == CONTENT
+def archive(name="scan.bin", *urls: str, sha256=GOOD["sha256"], md5=None, size=None) -> Archive:
+    return Archive(name, tuple(map(Address, urls)), sha256, md5, size)
+
+
+@pytest.fixture
+def entry(toy):
+    return toy
+
+
+def test_a_download_is_linked_and_recorded(server, entry, tmp_path, hasty):
+    scans = entry(archive("scan.bin", server.serve("/good", CONTENT)))
+    acquire(scans, DOWNLOAD, tmp_path / "data", tmp_path / "out", hasty)
+    assert (tmp_path / "out/scan.bin").resolve() == tmp_path / "data/downloads/toy/scan.bin"
     assert (tmp_path / "out/scan.bin").is_symlink()
     record = json.loads((tmp_path / "out/origin.json").read_text())
     assert record["origin"] == "download"
@@ -69,51 +39,84 @@ def test_mirrors_are_tried_in_order_until_one_is_whole(server, tmp_path):
     assert record["note"] == "1 of 1 files checked against a published hash"
 
 
-def test_failure_names_every_mirror_and_leaves_nothing(server, tmp_path):
-    urls = [f"{server.url}/other", f"{server.url}/cut"]
-    with pytest.raises(InputError, match=r"(?s)/other: .*/cut: .*by hand") as caught:
-        acquire(entry(archive(urls=urls)), DOWNLOAD, tmp_path / "data", tmp_path / "out")
-    assert "downloads/toy/scan.bin" in caught.value.remedy
+def test_failure_says_what_to_put_where_and_leaves_nothing(server, entry, tmp_path, hasty):
+    scans = entry(archive("scan.bin", server.serve("/other", b"other")))
+    with pytest.raises(InputError, match=r"other gives a file that has sha256 .*expects") as caught:
+        acquire(scans, DOWNLOAD, tmp_path / "data", tmp_path / "out", hasty)
+    place = tmp_path / "data/downloads/toy/scan.bin"
+    assert caught.value.remedy == f"fetch it by hand (https://example.org/toy) and put it at {place}"
     assert not (tmp_path / "out").exists()
-    assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    assert [path.name for path in (tmp_path / "data").rglob("*") if path.is_file()] == [".lock"]
 
 
-def test_a_fetched_archive_is_not_fetched_again(server, tmp_path):
+def test_a_relative_data_root_is_told_in_full(entry, tmp_path, hasty, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        acquire(entry(archive()), DOWNLOAD, Path("."), Path("out"), hasty)
+    assert str(tmp_path / "downloads/toy/scan.bin") in caught.value.remedy
+
+
+def test_a_fetched_archive_is_not_fetched_again(server, entry, tmp_path, hasty):
+    scans = entry(archive("scan.bin", server.serve("/good", CONTENT)))
     for _ in range(2):
-        acquire(entry(archive(urls=[f"{server.url}/good"])), DOWNLOAD, tmp_path / "data", tmp_path / "out")
+        acquire(scans, DOWNLOAD, tmp_path / "data", tmp_path / "out", hasty)
     assert len(server.asked) == 1
 
 
-def test_without_the_credential_the_variable_and_the_drop_in_place_are_named(tmp_path, monkeypatch):
+@pytest.fixture
+def locked(entry, tmp_path, monkeypatch):
+    """An entry that needs a token, which is not set, and the folder to drop its file in."""
     monkeypatch.delenv("TOY_TOKEN", raising=False)
-    locked = entry(archive(urls=["synapse:syn1"]), credential="TOY_TOKEN")
+    (tmp_path / "downloads/toy").mkdir(parents=True)
+    scan = Archive("scan.bin", (Address("http://127.0.0.1:9/", "synapse"),), GOOD["sha256"])
+    return entry(scan, credential="TOY_TOKEN"), tmp_path / "downloads/toy"
+
+
+def test_without_the_credential_the_variable_and_the_drop_in_place_are_named(locked, tmp_path, hasty):
     with pytest.raises(InputError, match=r"TOY_TOKEN.*downloads/toy/scan.bin"):
-        acquire(locked, DOWNLOAD, tmp_path, tmp_path / "out")
-    dropped = tmp_path / "downloads/toy/scan.bin"
-    dropped.parent.mkdir(parents=True, exist_ok=True)
-    dropped.write_bytes(CONTENT)
-    acquire(locked, DOWNLOAD, tmp_path, tmp_path / "out")
-    assert (tmp_path / "out/scan.bin").resolve() == dropped
-    dropped.write_bytes(b"wrong")
-    with pytest.raises(InputError, match=r"scan.bin: has sha256 .* expects"):
-        acquire(locked, DOWNLOAD, tmp_path, tmp_path / "out")
+        acquire(locked[0], DOWNLOAD, tmp_path, tmp_path / "out", hasty)
 
 
-def test_the_credential_is_sent(server, tmp_path, monkeypatch):
-    monkeypatch.setenv("TOY_TOKEN", "secret")
-    monkeypatch.setitem(step.SERVICES, "synapse", f"{server.url}/{{}}")
-    acquire(entry(archive(urls=["synapse:good"]), credential="TOY_TOKEN"), DOWNLOAD, tmp_path, tmp_path / "out")
-    assert server.asked == [("/good", "Bearer secret")]
+@pytest.mark.parametrize("name", ["scan.bin", "scan (1).bin", "scan.bin.download"])
+def test_a_file_dropped_in_by_hand_is_verified_and_used_whatever_its_name(locked, tmp_path, hasty, name):
+    (locked[1] / "scan.txt").write_text("another file")
+    (locked[1] / name).write_bytes(CONTENT)
+    acquire(locked[0], DOWNLOAD, tmp_path, tmp_path / "out", hasty)
+    assert (tmp_path / "out/scan.bin").resolve() == locked[1] / name
 
 
-def test_a_dropped_folder_stands_for_a_collection_that_is_no_file(tmp_path):
-    collection = entry(archive("Scans", ["nbia:Scans"], None))
-    with pytest.raises(InputError, match="nbia"):
-        acquire(collection, DOWNLOAD, tmp_path, tmp_path / "out")
+def test_a_truncated_file_dropped_in_by_hand_is_refused(locked, tmp_path, hasty):
+    (locked[1] / "scan.bin").write_bytes(CONTENT[:-1])
+    with pytest.raises(InputError, match=r"scan\.bin: has sha256 .* expects .*; it is damaged .*remove it"):
+        acquire(locked[0], DOWNLOAD, tmp_path, tmp_path / "out", hasty)
+    os.rename(locked[1] / "scan.bin", locked[1] / "scan (1).bin")
+    with pytest.raises(InputError, match=r"it is none of the files that lie there \(scan \(1\)\.bin\)"):
+        acquire(locked[0], DOWNLOAD, tmp_path, tmp_path / "out", hasty)
+
+
+def test_a_folder_in_place_of_the_archive_is_refused(locked, tmp_path, hasty):
+    (locked[1] / "scan.bin").mkdir()
+    (locked[1] / "scan.bin/slice").write_bytes(CONTENT)
+    with pytest.raises(InputError, match=r"is a folder and not the archive as published; .*`local` source"):
+        acquire(locked[0], DOWNLOAD, tmp_path, tmp_path / "out", hasty)
+
+
+def test_a_dropped_zip_without_published_hash_must_be_whole(entry, tmp_path, hasty):
+    place = tmp_path / "downloads/toy/scans.zip"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"PK\x03\x04 the beginning of a zip")
+    with pytest.raises(InputError, match=r"scans\.zip: is no zip archive, or only the beginning of one"):
+        acquire(entry(archive("scans.zip", sha256=None)), DOWNLOAD, tmp_path, tmp_path / "out", hasty)
+
+
+def test_the_folder_of_a_collection_is_linked_file_by_file(entry, tmp_path, hasty):
+    scans = entry(Archive("Scans", (Address("http://127.0.0.1:9/", "nbia"),)), cases=1)
+    with pytest.raises(InputError, match=r"put its patients' folders into .*downloads/toy/Scans"):
+        acquire(scans, DOWNLOAD, tmp_path, tmp_path / "out", hasty)
     slice_file = tmp_path / "downloads/toy/Scans/P1/1.dcm"
     slice_file.parent.mkdir(parents=True)
     slice_file.write_bytes(b"1")
-    acquire(collection, DOWNLOAD, tmp_path, tmp_path / "out")
+    acquire(scans, DOWNLOAD, tmp_path, tmp_path / "out", hasty)
     assert (tmp_path / "out/Scans/P1/1.dcm").resolve() == slice_file
 
 
@@ -129,14 +132,14 @@ def tree(tmp_path) -> Path:
     return tmp_path
 
 
-def test_a_local_folder_is_mirrored_by_links(tree):
+def test_a_local_folder_is_mirrored_by_links(entry, tree):
     acquire(entry(archive()), local("set"), tree, tree / "out")
     names = [file.name for file in read_origin(tree / "out").files]
     assert names == ["set/LICENSE.txt", "set/P1/ct.zip", "set/P11/ct.zip"]
     assert all((tree / "out" / name).is_symlink() for name in names)
 
 
-def test_wanted_cases_that_are_folders_are_the_only_ones_linked(tree):
+def test_wanted_cases_that_are_folders_are_the_only_ones_linked(entry, tree):
     acquire(entry(archive()), local("set", "P1"), tree, tree / "out")
     assert [file.name for file in read_origin(tree / "out").files] == ["set/P1/ct.zip"]
     acquire(entry(archive()), local("set", "scan_7"), tree, tree / "out")
@@ -145,7 +148,7 @@ def test_wanted_cases_that_are_folders_are_the_only_ones_linked(tree):
 
 
 @pytest.mark.parametrize("known", [{"sha256": GOOD["sha256"]}, {"sha256": None, "md5": GOOD["md5"]}])
-def test_a_local_file_the_catalogue_knows_is_verified(tree, known):
+def test_a_local_file_the_catalogue_knows_is_verified(entry, tree, known):
     acquire(entry(archive(**known)), local("one/scan.bin"), tree, tree / "out")
     assert "1 of 1" in read_origin(tree / "out").note
     (tree / "one/scan.bin").write_bytes(b"damaged")
@@ -153,15 +156,15 @@ def test_a_local_file_the_catalogue_knows_is_verified(tree, known):
         acquire(entry(archive(**known)), local("one/scan.bin"), tree, tree / "out")
 
 
-def test_a_file_of_another_size_is_refused_before_it_is_hashed(tree, monkeypatch):
+def test_a_file_of_another_size_is_refused_before_it_is_hashed(entry, tree, monkeypatch):
     acquire(entry(archive(size=len(CONTENT))), local("one/scan.bin"), tree, tree / "whole")
-    monkeypatch.delattr(step, "sha256")
+    monkeypatch.setattr(verify.pooch, "file_hash", None)
     with pytest.raises(InputError, match=r"scan\.bin: has size 6000 bytes, the catalogue expects 7000 bytes; .*fetch"):
         acquire(entry(archive(size=7000)), local("one/scan.bin"), tree, tree / "cut")
 
 
 @pytest.mark.parametrize("path", [None, "nowhere", "empty"])
-def test_a_local_path_without_files_is_refused(tree, path):
+def test_a_local_path_without_files_is_refused(entry, tree, path):
     (tree / "empty").mkdir()
     with pytest.raises(InputError):
         acquire(entry(archive()), local(path), tree, tree / "out")

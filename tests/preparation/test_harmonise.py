@@ -22,7 +22,7 @@ from universal_diffusion.errors import InputError
 from universal_diffusion.preparation import harmonise, inventory, overlays
 from universal_diffusion.preparation.acquire import acquire
 from universal_diffusion.preparation.harmonise import harmonise_cases
-from universal_diffusion.preparation.overlays import fullest_slice
+from universal_diffusion.preparation.pictures import fullest_slice
 from universal_diffusion.preparation.shards import shard_of
 from universal_diffusion.preparation.splits import SplitRow, write_splits
 from universal_diffusion.preparation.transforms import harmonise as harmonised
@@ -113,11 +113,13 @@ def test_each_picture_is_titled_by_its_own_case():
     assert titles == ["msd09 spleen_2 (train)", "", "msd09 spleen_2 (test)", ""]
 
 
-def test_the_fullest_slice_shows_most_targets_then_most_voxels():
-    labels = np.zeros((4, 4, 5), np.uint32)
+def test_the_fullest_slice_shows_most_targets_then_most_voxels_then_most_tissue():
+    labels, image = np.zeros((4, 4, 5), np.uint32), np.zeros((4, 4, 5), np.float32)
+    image[1, 1, 4] = 0.5
+    assert fullest_slice(image, labels, axis=2) == 4
     labels[:, :, 0] = bits(["liver"])
     labels[0, :2, 2] = labels[0, :3, 3] = bits(["liver", "spleen"])
-    assert fullest_slice(labels, axis=2) == 3
+    assert fullest_slice(image, labels, axis=2) == 3
 
 
 def test_light_steps_do_not_load_torch():

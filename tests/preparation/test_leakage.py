@@ -1,46 +1,61 @@
-"""Fingerprints survive re-ordering and nothing else."""
+"""Patient groups, and the table that tells them."""
 
-import numpy as np
-import pytest
+import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
-from universal_diffusion.errors import InputError
-from universal_diffusion.preparation.leakage import equal_pairs, fingerprint
+from universal_diffusion.preparation.leakage import COLUMNS, REPEATS, leakage, patient_groups
+from universal_diffusion.preparation.splits import SplitRow
 
-SCANS = arrays.arrays(np.int16, arrays.array_shapes(min_dims=3, max_dims=3, max_side=6))
-
-
-@given(SCANS, st.permutations(range(3)), st.lists(st.booleans(), min_size=3, max_size=3), st.floats(-0.4, 0.4))
-def test_flips_axis_order_and_rounding_do_not_matter(scan, axes, flips, noise):
-    stored = np.flip(scan.transpose(axes), [axis for axis, flip in enumerate(flips) if flip])
-    assert fingerprint(stored.astype(np.float32) + np.float32(noise)) == fingerprint(scan)
+SCANS = [("amos", str(number)) for number in range(8)]
 
 
-@given(SCANS, st.data())
-def test_one_changed_voxel_matters(scan, data):
-    changed = scan.copy()
-    at = tuple(data.draw(st.integers(0, side - 1)) for side in scan.shape)
-    changed[at] ^= 1
-    assert fingerprint(changed) != fingerprint(scan)
+@given(st.lists(st.tuples(st.sampled_from(SCANS), st.sampled_from(SCANS))))
+def test_groups_are_what_pairs_connect(pairs):
+    groups = patient_groups({scan: f"{scan[1]}{'f' * 20}" for scan in SCANS}, pairs)
+    merged = {scan: {scan} for scan in SCANS}
+    for one, other in pairs:
+        union = merged[one] | merged[other]
+        for scan in union:
+            merged[scan] = union
+    for one in SCANS:
+        assert {scan for scan in SCANS if groups[scan] == groups[one]} == merged[one]
+        assert groups[one] == f"{min(merged[one])[1]}{'f' * 15}"
 
 
-@given(SCANS)
-def test_padding_and_offset_are_limits(scan):
-    assert fingerprint(np.pad(scan, 1)) != fingerprint(scan)
-    assert fingerprint(scan.astype(np.int32) + 1024) != fingerprint(scan)
+def pairs(*rows: tuple) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(REPEATS))
 
 
-def test_values_that_are_no_hounsfield_units_are_refused():
-    with pytest.raises(InputError, match=r"toy: holds values beyond"):
-        fingerprint(np.array([[[0.0, 1e8]]]), "toy")
-
-
-def test_pairs_within_and_across_sources():
-    scans = {("b", "2"): "x", ("a", "1"): "x", ("a", "3"): "x", ("c", "4"): "y"}
-    assert equal_pairs(scans.items()) == [
-        (("a", "1"), ("a", "3"), "x"),
-        (("a", "1"), ("b", "2"), "x"),
-        (("a", "3"), ("b", "2"), "x"),
+def test_every_case_of_a_group_is_told_with_its_best_copy():
+    rows = [
+        SplitRow("abdomenct1k", "abdomenct1k", "a", "g1", "excluded", "same patient as test case ircadb p"),
+        SplitRow("amos", "amos", "lonely", "g2", "train", ""),
+        SplitRow("ircadb", "ircadb", "p", "g1", "test", ""),
+        SplitRow("kits23", "kits23", "k", "g3", "train", ""),
+        SplitRow("msd03", "msd", "m", "g1", "excluded", "same patient as test case ircadb p"),
+        SplitRow("word", "word", "w", "g3", "train", ""),
     ]
+    found = pairs(
+        ("abdomenct1k", "a", "ircadb", "p", 50, 60, 129, -24, True, False),
+        ("abdomenct1k", "a", "msd03", "m", 60, 60, 129, 0, True, False),
+        ("ircadb", "p", "msd03", "m", 512, 512, 512, 0, False, True),
+        ("kits23", "k", "word", "w", 90, 100, 100, 0, False, False),
+    )
+    table = leakage(rows, found)
+    assert table.columns.tolist() == COLUMNS
+    dropped = [True, "same patient as test case ircadb p"]
+    assert table.to_numpy().tolist() == [
+        ["g1", "abdomenct1k", "a", "excluded", "ircadb", "p", 50, 60, "cropped, offset -24 HU", *dropped],
+        ["g1", "ircadb", "p", "test", "msd03", "m", 512, 512, "identical", False, ""],
+        ["g1", "msd03", "m", "excluded", "ircadb", "p", 512, 512, "identical", *dropped],
+        ["g3", "kits23", "k", "train", "word", "w", 90, 100, "clipped", False, ""],
+        ["g3", "word", "w", "train", "kits23", "k", 90, 100, "clipped", False, ""],
+    ]
+    assert leakage(rows, found.iloc[::-1]).equals(table)
+
+
+def test_no_copies_leave_an_empty_table():
+    table = leakage([SplitRow("amos", "amos", "1", "g", "train", "")], pairs())
+    assert table.empty
+    assert table.columns.tolist() == COLUMNS

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from universal_diffusion.errors import InputError
 from universal_diffusion.preparation import patches as room
@@ -62,6 +63,16 @@ def test_a_batch_depends_on_seed_and_index_only(volumes):
     assert one.draw(7, 8).origins != PatchSampler(volumes, Patches(2, 0.5), P, 2).draw(7, 8).origins
 
 
+def test_masks_are_the_same_without_images(volumes, monkeypatch):
+    sampler = PatchSampler(volumes, Patches(2, 0.5), P, 1)
+    expected = sampler.draw(4, 9)
+    monkeypatch.setattr(VolumeFile, "image_patch", lambda *_: pytest.fail("an image was read"))
+    batch = sampler.draw(4, 9, images=False)
+    assert batch.image.shape == (9, 0, P, P)
+    assert np.array_equal(batch.mask, expected.mask)
+    assert batch.origins == expected.origins
+
+
 def test_datasets_and_then_targets_are_uniform_and_absent_targets_are_drawn(volumes):
     """msd (two sources of one case) and amos (three cases) each give half; within a case every annotated target."""
     sampler = PatchSampler(volumes, Patches(1, 0.5), P, 1)
@@ -81,6 +92,44 @@ def test_a_present_target_is_shown_with_the_set_probability(volumes, probability
     batch = PatchSampler(volumes, Patches(4, probability), P, 1).draw(0, 1200)
     present = np.isin(batch.target_ids, [target("spleen").id, target("liver").id])
     assert low <= batch.mask[present].any(axis=(1, 2, 3)).mean() <= high
+
+
+def test_dataset_case_and_target_follow_the_closed_form(volumes):
+    """P(case, target) = 1 / datasets x 1 / cases of its dataset x 1 / targets annotated in it."""
+    batch = PatchSampler(volumes, Patches(1, 0.5), P, 2).draw(0, 6000)
+    drawn = Counter((o.source, o.case, i) for o, i in zip(batch.origins, batch.target_ids.tolist(), strict=True))
+    in_dataset = {"msd09": 2, "msd03": 2, "amos": 3}
+    expected = {
+        (path.parent.name, path.stem, target(name).id): 6000 / 2 / in_dataset[path.parent.name] / len(names)
+        for path in volumes
+        for names in [ANNOTATED[path.parent.name]]
+        for name in names
+    }
+    assert drawn.keys() == expected.keys()
+    assert chisquare([drawn[key] for key in expected], list(expected.values())).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.4, 1.0])
+def test_places_follow_the_closed_form(tmp_path, probability):
+    """A slice that shows the target, a voxel of it, a window around the voxel, each uniform; otherwise any window."""
+    shape, generator = (20, 18, 4), np.random.default_rng(5)
+    labels = np.where(generator.random(shape) > 0.98, bits(["spleen"]), np.uint32(0))
+    labels[:, :, 1] = 0
+    grid = Grid(shape, np.eye(4))
+    write_volume(tmp_path / "1.h5", Volume("msd09", "1", ("spleen",), "", np.zeros(shape), labels, grid, labels, grid))
+    expected = np.full((5, 3, 4), (1 - probability) / 60)
+    shown = [z for z in range(4) if labels[:, :, z].any()]
+    for z in shown:
+        voxels = np.argwhere(labels[:, :, z])
+        for x, y in voxels:
+            window = np.s_[max(0, x - P + 1) : min(4, x) + 1, max(0, y - P + 1) : min(2, y) + 1, z]
+            expected[window] += probability / len(shown) / len(voxels) / expected[window].size
+    origins = PatchSampler([tmp_path / "1.h5"], Patches(1, probability), P, 3).draw(0, 6000).origins
+    drawn = np.zeros(expected.shape)
+    np.add.at(drawn, tuple(np.transpose([(o.x, o.y, o.z) for o in origins])), 1)
+    possible = expected > 0
+    assert not drawn[~possible].any()
+    assert chisquare(drawn[possible], 6000 * expected[possible]).pvalue > 1e-3
 
 
 def test_several_patches_come_from_one_case(volumes):

@@ -13,6 +13,10 @@ from universal_diffusion.volumes import Grid
 EVERY_BIT = np.bitwise_or.reduce([target.bit for target in all_targets()])
 
 
+def resampled(labels, affine, grid):
+    return resample_labels(labels, target_boxes(labels), affine, grid)
+
+
 def covering(shape, affine, spacing_mm) -> Grid:
     """The grid of a spacing (mm) with the centre of a scan, which covers it."""
     factors = np.asarray(spacing_mm) / np.linalg.norm(affine[:3, :3], axis=0)
@@ -39,7 +43,7 @@ def dice(a, b) -> float:
 def test_the_same_grid_gives_the_same_labels(shape, seed):
     labels = np.random.default_rng(seed).integers(0, 2**32, shape, dtype=np.uint32) & EVERY_BIT
     affine = np.array([[-0.7, 0, 0, 3], [0, 0, 1.1, -9], [0, -2.5, 0, 8], [0, 0, 0, 1]])
-    assert np.array_equal(resample_labels(labels, affine, Grid(shape, affine)), labels)
+    assert np.array_equal(resampled(labels, affine, Grid(shape, affine)), labels)
 
 
 @settings(max_examples=60, deadline=None)
@@ -64,7 +68,7 @@ def test_volume_is_kept_to_half_a_voxel_even_where_the_scan_cuts_the_target(
     assume(organ.any())
     labels = np.where(organ, bits(["liver"]), 0).astype(np.uint32)
     grid = covering(shape, affine, wanted)
-    found = mask(resample_labels(labels, affine, grid), "liver")
+    found = mask(resampled(labels, affine, grid), "liver")
     assert abs(found.sum() * grid.voxel_ml - organ.sum() * native.voxel_ml) <= 0.5 * grid.voxel_ml + 1e-9
 
 
@@ -77,7 +81,7 @@ def test_shape_is_the_balls_own_and_closer_to_it_than_the_nearest_voxel(wanted, 
     grid = covering(native.shape, native.affine, wanted)
     steps = np.linalg.inv(native.affine) @ grid.affine
     near = ndimage.affine_transform(organ, steps[:3, :3], steps[:3, 3], grid.shape, order=0)
-    ours = mask(resample_labels(np.where(organ, bits(["spleen"]), 0).astype(np.uint32), native.affine, grid), "spleen")
+    ours = mask(resampled(np.where(organ, bits(["spleen"]), 0).astype(np.uint32), native.affine, grid), "spleen")
     truth = ball(grid, centre, radius)
     assert dice(ours, truth) > 0.93
     assert dice(ours, truth) >= dice(near, truth) - 0.005
@@ -88,7 +92,7 @@ def test_a_thin_wall_keeps_its_volume_where_a_threshold_would_lose_it():
     native = Grid((60, 60, 60), np.diag([1.0, 1, 1, 1]))
     wall = ball(native, (30, 30, 30), 20) & ~ball(native, (30, 30, 30), 18.5)
     grid = covering(native.shape, native.affine, (4.0, 4.0, 4.0))
-    found = mask(resample_labels(np.where(wall, bits(["colon"]), 0).astype(np.uint32), native.affine, grid), "colon")
+    found = mask(resampled(np.where(wall, bits(["colon"]), 0).astype(np.uint32), native.affine, grid), "colon")
     assert abs(found.sum() * 64 - wall.sum()) <= 32
     assert abs(np.linalg.norm(places(grid)[found] - 30, axis=-1) - 19.25).max() < 4
 
@@ -106,7 +110,7 @@ def test_a_tumour_stays_in_its_organ_and_both_keep_their_volume(seed, spacing):
     for name, part in {**organs, "kidney tumor": lesions}.items():
         labels[part] |= bits([name])
     grid = covering(native.shape, native.affine, (spacing,) * 3)
-    found = resample_labels(labels, native.affine, grid)
+    found = resampled(labels, native.affine, grid)
     tumour, both = mask(found, "kidney tumor"), mask(found, "left kidney") | mask(found, "right kidney")
     assert not (tumour & ~both).any()
     for name in (*organs, "kidney tumor"):
@@ -120,7 +124,7 @@ def test_a_tumour_outside_any_labelled_organ_stays_alone():
     labels = np.zeros(native.shape, np.uint32)
     labels[4:12, 4:12, 4:12] = bits(["hepatic vessel tumor"])
     labels[12:20, 4:12, 4:12] = bits(["hepatic vessel"])
-    found = resample_labels(labels, native.affine, covering(native.shape, native.affine, (2.0, 2.0, 2.0)))
+    found = resampled(labels, native.affine, covering(native.shape, native.affine, (2.0, 2.0, 2.0)))
     assert not ((found & bits(["hepatic vessel tumor"])) & (found & bits(["hepatic vessel"]))).any()
     assert mask(found, "hepatic vessel").sum() == mask(found, "hepatic vessel tumor").sum() == 64
 
@@ -131,7 +135,7 @@ def test_what_lies_outside_the_new_grid_does_not_count():
     labels[10:30, 10:30, 10:30] = bits(["liver"])
     half = np.diag([2.0, 2, 2, 1])
     half[:3, 3] = (19.5 + 1, 0.5, 0.5)  # its first plane of cells begins in the middle of the cube
-    found = mask(resample_labels(labels, native.affine, Grid((10, 20, 20), half)), "liver")
+    found = mask(resampled(labels, native.affine, Grid((10, 20, 20), half)), "liver")
     assert found.sum() * 8 == 10 * 20 * 20
     assert found[:5, 5:15, 5:15].all()
 

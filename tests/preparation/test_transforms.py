@@ -8,7 +8,7 @@ import pytest
 
 from universal_diffusion.datasets.base import Case
 from universal_diffusion.errors import InputError
-from universal_diffusion.preparation.labels import resample_labels
+from universal_diffusion.preparation.labels import resample_labels, target_boxes
 from universal_diffusion.preparation.transforms import body_mask, harmonise, harmonise_image
 from universal_diffusion.settings import Preparation
 from universal_diffusion.targets import bits, mask
@@ -16,6 +16,10 @@ from universal_diffusion.targets import bits, mask
 SETTINGS = Preparation((4.0, 4.0, 5.0), (-175.0, 250.0), 48)
 AFFINE = np.array([[2.0, 0, 0, -90], [0, 2.5, 0, -70], [0, 0, 3.0, 40], [0, 0, 0, 1]])
 SHAPE = (90, 60, 30)
+
+
+def resampled(labels, affine, grid):
+    return resample_labels(labels, target_boxes(labels), affine, grid)
 
 
 def points(shape, affine):
@@ -66,7 +70,7 @@ def test_stored_axis_order_does_not_matter(axcodes):
     world = points(turned.grid.shape, turned.grid.affine)
     assert np.allclose(world[mask(turned.labels, "liver")].mean(axis=0), (35, 0, 85), atol=1.5)
     assert np.allclose(straight.grid.affine, turned.grid.affine)
-    assert np.allclose(straight.image, turned.image, atol=1e-5)
+    assert np.allclose(straight.image, turned.image, atol=1e-4)
     assert mask(straight.labels, "liver").sum() == mask(turned.labels, "liver").sum()
 
 
@@ -85,7 +89,7 @@ def test_affine_is_exact_after_crop_and_pad(shear):
     expected = np.clip((at @ [0.5, 0.25, 1.0] + 175) / 425, 0, 1)
     assert np.abs(image - expected)[core].max() < 2e-3
     blocks = np.uint32(1) << (np.floor(world / 20).astype(int) @ [1, 3, 5] % 29).astype(np.uint32)
-    here = resample_labels(blocks, affine, grid)[core]
+    here = resampled(blocks, affine, grid)[core]
     inner = (np.abs(at / 20 - np.rint(at / 20)) > 0.25).all(axis=-1)[core]  # a voxel or more from a border
     expected = np.uint32(1) << (np.floor(at / 20).astype(int) @ [1, 3, 5] % 29).astype(np.uint32)
     assert np.mean(here[inner] == expected[core][inner]) > 0.99

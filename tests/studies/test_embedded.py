@@ -16,7 +16,7 @@ ARTEFACTS = [
     *(f"tables/table{number}.{kind}" for number in (1, 2, 3) for kind in ("csv", "md", "tex")),
     *("tables/targets.csv", "tables/targets.md", "tables/autoencoder_ceiling.csv", "tables/cost.csv"),
     *(f"figures/figure{number}.{kind}" for number in (1, 2) for kind in ("png", "svg")),
-    *("figures/phantom.png", "figures/overlays.png"),
+    *("figures/phantom.png", "figures/overlays.png", "quality/findings.csv", "quality/ircadb_structures.csv"),
     *(f"models/{variant}/card.json" for variant in ("noise_learnt", "noise_clip", "mask_learnt", "mask_clip")),
 ]
 SYSTEMS = {"noise_learnt", "noise_clip", "mask_learnt", "mask_clip", "prior_mask", "segresnet"}
@@ -118,10 +118,21 @@ def test_deleting_a_table_rebuilds_that_table_alone(study):
 @pytest.mark.parametrize(
     ("module", "reruns"),
     [
-        ("evaluation/table1.py", {"table1"}),
+        ("evaluation/table1.py", {"table1", "quality"}),
         (
             "evaluation/tables.py",
-            {"table1", "table2", "table3", "targets_table", "claims", "ceiling", "cost", "figure1", "figure2"},
+            {
+                "table1",
+                "table2",
+                "table3",
+                "targets_table",
+                "claims",
+                "ceiling",
+                "cost",
+                "figure1",
+                "figure2",
+                "quality",
+            },
         ),
         ("phantom/montage.py", {"phantom_montage"}),
     ],

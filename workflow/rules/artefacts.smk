@@ -8,6 +8,7 @@ rule table1:
         inventory="<results>/inventory.csv",
         splits="<results>/splits.csv",
         published="config/published.csv",
+        own=collect("<results>/native/{source}", source=own_sources()),
     output:
         csv=report(
             "<results>/tables/table1.csv",
@@ -31,7 +32,7 @@ rule table1:
         cohort=study.cohort,
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.table1 --inventory {input.inventory} --splits {input.splits}"
-        " --published {input.published} --cohort {params.cohort:q}"
+        " --published {input.published} --own {input.own} --cohort {params.cohort:q}"
         " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
 
 
@@ -132,6 +133,40 @@ rule targets_table:
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.targets_table --cases {input.cases}"
         " --cohort {params.cohort:q} --study-seed {params.seed}"
+        " --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
+
+
+rule own_table:
+    # The same for one dataset that the study's user brought.
+    input:
+        code=modules("evaluation.targets_table"),
+        cases="<results>/scores/cases.csv",
+    output:
+        csv=report(
+            "<results>/tables/own/{source}.csv",
+            caption="../report/targets.rst",
+            category="Tables",
+            labels={"what": "own dataset {source}"},
+        ),
+        md="<results>/tables/own/{source}.md",
+    log:
+        "<logs>/own_table/{source}.log",
+    benchmark:
+        "<benchmarks>/own_table/{source}.tsv"
+    wildcard_constraints:
+        source=one_of(own_sources()),
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        cohort=study.cohort,
+        seed=study.seed,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.targets_table --cases {input.cases}"
+        " --source {wildcards.source} --cohort {params.cohort:q} --study-seed {params.seed}"
         " --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
 
 
@@ -289,7 +324,7 @@ rule provenance:
             ),
             "config/published.csv",
         ],
-        archives=collect("<results>/archives/{source}", source=study.sources),
+        archives=collect("<results>/native/{source}", source=study.sources),
     output:
         provenance=report(
             "<results>/provenance.json",

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -35,23 +35,43 @@ def validated(configuration):
         study = settings.read(settings.Study, configuration)
         consistency.check(study)
         for name, source in study.sources.items():
-            check_source(name, source, study.phantom)
+            check_source(name, source, study)
     except InputError as error:
         sys.exit(f"error: {error}")
+    if study.leakage == "keep":  # every caption says so
+        configuration["cohort"] += "; copies of test patients' scans were trained on"
+        study = replace(study, cohort=configuration["cohort"])
     return study
 
 
-def check_source(name, source, phantom):
-    """Raises InputError for a source that the catalogue does not know or that says too little of its origin."""
+def check_source(name, source, study):
+    """Raises InputError for a source that says too little of its origin."""
     where = f"configuration.sources.{name}"
-    catalogue = LIBRARY / PACKAGE / "datasets" / "catalogue.yaml"
-    known = yaml.safe_load(catalogue.read_text(encoding="utf-8"))["sources"]
-    if name not in known:
-        raise InputError(where, "is not in the dataset catalogue", f"take one of {', '.join(known)}")
-    if source.origin == "phantom" and (phantom is None or phantom.cases.get(name, 0) < 1):
-        raise InputError(where, "has no number of cases for the phantom to write", f"give phantom.cases.{name}")
     if source.origin == "local" and source.path is None:
         raise InputError(f"{where}.path", "is missing", "give the archive's file or folder, relative to data_root")
+    if name not in catalogued():
+        check_own_source(where, name, source, Path(study.data_root, source.path or ""))
+    if source.origin == "phantom" and (study.phantom is None or study.phantom.cases.get(name, 0) < 1):
+        raise InputError(where, "has no number of cases for the phantom to write", f"give phantom.cases.{name}")
+
+
+def check_own_source(where, name, source, folder):
+    """Raises InputError for a source outside the catalogue, unless it is a local folder that describes itself."""
+    from universal_diffusion.datasets.own import cases, source as own
+
+    if source.origin != "local" or not (folder / "dataset.yaml").is_file():
+        lacking = f", and {folder} holds no dataset.yaml" if source.origin == "local" else ""
+        remedy = f"take one of {', '.join(catalogued())}, or bring your own dataset (docs/own-dataset.md)"
+        raise InputError(where, f"is not in the dataset catalogue{lacking}", remedy)
+    own.check_name(name, where)
+    cases.files(folder)
+
+
+@cache
+def catalogued():
+    """The sources that the library knows, by name."""
+    catalogue = LIBRARY / PACKAGE / "datasets" / "catalogue.yaml"
+    return yaml.safe_load(catalogue.read_text(encoding="utf-8"))["sources"]
 
 
 study = validated(config)
@@ -76,6 +96,10 @@ def local_archive(wildcards):
     """The archive of a local source, where there is one; the step says what is wrong where there is none."""
     source = study.sources[wildcards.source]
     path = Path(study.data_root, source.path or "")
+    if wildcards.source in own_sources():
+        from universal_diffusion.datasets.own import cases
+
+        return [path / name for name in cases.files(path)]
     return [path] if source.origin == "local" and path.exists() else []
 
 
@@ -91,6 +115,16 @@ def sources(role=None, origin=None):
         for name, source in study.sources.items()
         if role in (None, source.role) and origin in (None, source.origin)
     ]
+
+
+def own_sources():
+    """Names of the sources that describe themselves, outside the catalogue."""
+    return [name for name in study.sources if name not in catalogued()]
+
+
+def datasets():
+    """Rows of Table 1 that the sources belong to; one outside the catalogue is a row by itself."""
+    return list(dict.fromkeys(catalogued().get(name, {}).get("dataset", name) for name in study.sources))
 
 
 def one_of(names):

@@ -44,10 +44,32 @@ rule inventory:
         " --output-csv {output} > {log} 2>&1"
 
 
+rule repeats:
+    # Which scans are copies of one another, by fingerprints of their slices.
+    input:
+        code=modules("preparation.repeats"),
+        volumes=volumes(),
+    output:
+        "<results>/repeats.csv",
+    log:
+        "<logs>/repeats.log",
+    benchmark:
+        "<benchmarks>/repeats.tsv"
+    conda:
+        "../../envs/prepare.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.preparation.repeats --volumes {input.volumes}"
+        " --output {output} > {log} 2>&1"
+
+
 rule split:
     input:
         code=modules("preparation.split"),
         inventory="<results>/inventory.csv",
+        repeats="<results>/repeats.csv",
     output:
         splits=report(
             "<results>/splits.csv",
@@ -73,10 +95,12 @@ rule split:
     params:
         tests=sources(role="test"),
         validation_fraction=study.validation_fraction,
+        leakage=study.leakage,
         seed=study.seed,
     shell:
         "PYTHONPATH=src python -m universal_diffusion.preparation.split --inventory {input.inventory}"
-        " --tests {params.tests} --validation-fraction {params.validation_fraction} --study-seed {params.seed}"
+        " --repeats {input.repeats} --tests {params.tests} --validation-fraction {params.validation_fraction}"
+        " --leakage {params.leakage} --study-seed {params.seed}"
         " --output-splits {output.splits} --output-leakage {output.leakage} > {log} 2>&1"
 
 

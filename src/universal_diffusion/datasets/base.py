@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from universal_diffusion.errors import InputError
+
 
 @dataclass(frozen=True)
 class Case:
@@ -41,9 +43,17 @@ class Reader(Protocol):
 
 def natural_key(name: str) -> tuple:
     """Sorts case_2 before case_10."""
-    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))
+    return tuple(int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name))
 
 
 def visible_files(folder: Path, pattern: str) -> list[Path]:
     """Files of a folder by pattern, naturally sorted, without the `._*` side files that macOS leaves in archives."""
     return sorted((p for p in folder.glob(pattern) if not p.name.startswith(".")), key=lambda p: natural_key(p.name))
+
+
+def itk_name(path: Path) -> str:
+    """The path as SimpleITK takes it; InputError for a name that is no UTF-8, on which it would abort the process."""
+    try:
+        return str(path).encode().decode()
+    except UnicodeEncodeError:
+        raise InputError(path, "has a name that is not encoded in UTF-8", "rename it") from None

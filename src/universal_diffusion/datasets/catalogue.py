@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -23,26 +23,47 @@ MERGED: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 
 @dataclass(frozen=True)
+class Address:
+    """Where one mirror serves an archive: a plain http(s) address, or one of a `service` of the catalogue."""
+
+    url: str
+    service: str | None = None
+
+
+@dataclass(frozen=True)
 class Archive:
-    """One published file.
+    """One published file, or one collection of DICOM series (service "nbia"), which becomes a folder.
 
     Attributes:
         name: file name (with folders where the layout has them) below the dataset's archive folder.
-        urls: addresses in mirror order: http(s), or "synapse:<id>" (a Synapse file), "gdrive:<id>" (a Google Drive
-            file), "nbia:<collection>" (every series of a TCIA collection, as a folder `name`).
+        addresses: in mirror order.
         sha256, md5, bytes: what is known of its content; None where nothing is published.
+        about_gb: its size as people who had it tell it, where no exact one is published; None where nobody does.
+        without: patients of a collection that are not fetched.
     """
 
     name: str
-    urls: tuple[str, ...]
-    sha256: str | None
-    md5: str | None
-    bytes: int | None
+    addresses: tuple[Address, ...]
+    sha256: str | None = None
+    md5: str | None = None
+    bytes: int | None = None
+    about_gb: float | None = None
+    without: tuple[str, ...] = ()
+
+    @property
+    def is_collection(self) -> bool:
+        """Whether it is a folder of series rather than a file."""
+        return any(address.service == "nbia" for address in self.addresses)
+
+    @property
+    def hash(self) -> tuple[str, str] | None:
+        """Algorithm and digest of the strongest published hash."""
+        return next(((kind, getattr(self, kind)) for kind in ("sha256", "md5") if getattr(self, kind)), None)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One source of the catalogue.
+    """One source of the catalogue, or an own dataset (`own/description.py`), which is a dataset by itself.
 
     Attributes:
         key: the source key, e.g. "msd03".
@@ -50,8 +71,8 @@ class Entry:
         title: its full name.
         dataset_title: the row's name.
         reason: why the public set differs from the printed row, or why it is used; "" where there is nothing to say.
-        cases: labelled CTs in the public release of this source.
-        licence, page: as the owners state them.
+        cases: labelled CTs in the public release of this source, None for an own dataset.
+        licence, page, citation: as the owners state them.
         credential: environment variable with the access token its download needs, or None.
         password: the password of the archive that its owners publish, or None.
         archives: the published files.
@@ -59,6 +80,8 @@ class Entry:
         structures: for a file or folder per structure: regular expression of its lower-case name -> the same, the
             structure itself (which the file annotates) before those it lies in (which it only shows a part of).
         not_mapped: regular expression of names that are no target -> why.
+        contents: folder of the native tree -> the hash of its slices (`preparation/contents.py`) that a copy must have,
+            None where only its own is recorded.
     """
 
     key: str
@@ -66,7 +89,7 @@ class Entry:
     title: str
     dataset_title: str
     reason: str
-    cases: int
+    cases: int | None
     licence: str
     page: str
     credential: str | None
@@ -75,6 +98,8 @@ class Entry:
     labels: Mapping[int, tuple[str, ...]]
     structures: Mapping[str, tuple[str, ...]]
     not_mapped: Mapping[str, str]
+    citation: str = ""
+    contents: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def annotated(self) -> tuple[str, ...]:
@@ -106,22 +131,28 @@ def entry(source: str) -> Entry:
     if source in _entries():
         return _entries()[source]
     nearest = difflib.get_close_matches(source, sources(), n=3, cutoff=0.4)
+    known = f"nearest: {', '.join(nearest)}" if nearest else f"known: {', '.join(sources())}"
     raise InputError(
         f"source {source!r}",
         "is not in the dataset catalogue",
-        f"nearest: {', '.join(nearest)}" if nearest else f"known: {', '.join(sources())}",
+        f"{known}; a dataset of your own needs a dataset.yaml in its folder (docs/own-dataset.md)",
     )
+
+
+def dataset_of(source: str) -> str:
+    """The dataset (row of Table 1) of a source; an own dataset, which the catalogue does not list, is one by itself."""
+    return _entries()[source].dataset if source in _entries() else source
 
 
 @cache
 def _entries() -> dict[str, Entry]:
     text = files("universal_diffusion.datasets").joinpath("catalogue.yaml").read_text(encoding="utf-8")
     content = yaml.safe_load(text)
-    return {key: _entry(key, fields, content["datasets"]) for key, fields in content["sources"].items()}
+    return {key: _entry(key, fields, content) for key, fields in content["sources"].items()}
 
 
-def _entry(key: str, fields: Mapping, datasets: Mapping) -> Entry:
-    row = datasets[fields["dataset"]]
+def _entry(key: str, fields: Mapping, content: Mapping) -> Entry:
+    row = content["datasets"][fields["dataset"]]
     return Entry(
         key=key,
         dataset=fields["dataset"],
@@ -133,24 +164,34 @@ def _entry(key: str, fields: Mapping, datasets: Mapping) -> Entry:
         page=row["page"],
         credential=fields.get("credential"),
         password=fields.get("password"),
-        archives=tuple(archive for item in fields["archives"] for archive in _archives(item)),
+        archives=tuple(archive for item in fields["archives"] for archive in _archives(item, content["services"])),
         labels=_target_table(fields.get("labels", {})),
         structures=_target_table(fields.get("structures", {})),
         not_mapped=MappingProxyType(fields.get("not_mapped", {})),
+        citation=row["citation"],
+        contents=MappingProxyType(fields.get("contents", {})),
     )
 
 
-def _archives(item: Mapping) -> Iterable[Archive]:
+def _archives(item: Mapping, services: Mapping[str, list[str]]) -> Iterable[Archive]:
     """One archive, or one per number of its `numbers` ranges."""
     ranges = [map(int, text.split("-")) for text in item.get("numbers", ["0-0"])]
+    known = {key: item[key] for key in ("sha256", "md5", "bytes", "about_gb") if key in item}
     for number in (n for first, last in ranges for n in range(first, last + 1)):
         yield Archive(
             name=item["name"].format(n=number),
-            urls=tuple(url.format(n=number) for url in item["urls"]),
-            sha256=item.get("sha256"),
-            md5=item.get("md5"),
-            bytes=item.get("bytes"),
+            addresses=tuple(place for url in item["urls"] for place in _addresses(url.format(n=number), services)),
+            without=tuple(item.get("without", ())),
+            **known,
         )
+
+
+def _addresses(url: str, services: Mapping[str, list[str]]) -> Iterable[Address]:
+    """The address, or those at which its service (`service:id`) serves the file of that id."""
+    service, _, identifier = url.partition(":")
+    if service in services:
+        return [Address(template.format(id=identifier), service) for template in services[service]]
+    return [Address(url)]
 
 
 def _target_table(table: Mapping) -> Mapping:

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK
 
 from universal_diffusion.datasets import layout
-from universal_diffusion.datasets.base import Case, visible_files
+from universal_diffusion.datasets.base import Case, itk_name, visible_files
 from universal_diffusion.datasets.catalogue import Entry
 from universal_diffusion.datasets.dicom import dicom_files, read_folder, slice_order
 from universal_diffusion.datasets.hounsfield import check_hounsfield
@@ -58,11 +58,16 @@ def reader(entry: Entry, root: Path) -> ChaosReader:
 
 
 def _mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """(columns, rows) boolean mask of one picture."""
+    """(columns, rows) boolean mask of one grey picture; its size is looked at before its pixels."""
+    picture = SimpleITK.ImageFileReader()
+    picture.SetFileName(itk_name(path))
+    picture.SetImageIO("PNGImageIO")
     try:
-        mask = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))).T > 0
+        picture.ReadImageInformation()
+        if picture.GetSize() != shape or picture.GetNumberOfComponents() != 1:
+            raise InputError(
+                path, f"has size {picture.GetSize()} or colours, its slice {shape}", "unpack the archive again, whole"
+            )
+        return SimpleITK.GetArrayFromImage(picture.Execute()).T > 0
     except RuntimeError:
         raise InputError(path, "is no readable picture", "unpack the archive again") from None
-    if mask.shape != shape:
-        raise InputError(path, f"has shape {mask.shape}, its slice {shape}", "unpack the archive again, whole")
-    return mask

@@ -4,42 +4,21 @@ Positions and orientation come from the headers of all slices (pydicom), so that
 a missing slice is noticed; the pixels, compressed or not, and their rescaling to Hounsfield units come from SimpleITK.
 """
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pydicom
-import SimpleITK
-from pydicom.errors import InvalidDicomError
 
 from universal_diffusion.datasets.base import natural_key
+from universal_diffusion.datasets.dicom_slices import Slice, read_header, read_pixels
+from universal_diffusion.datasets.grids import check_affine
 from universal_diffusion.errors import InputError
 
-GEOMETRY = ["Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"]
-TAGS = ["SeriesInstanceUID", "Modality", "NumberOfFrames", "SamplesPerPixel", *GEOMETRY]
 GAP_TOLERANCE = 0.1  # share of the slice spacing by which a gap may differ (positions are stored rounded)
 SHEAR_TOLERANCE = 0.01  # sideways shift per millimetre between slices (gantry tilt)
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
-
-
-@dataclass(frozen=True)
-class Slice:
-    """The header of one slice: `position` of its first voxel, `row` and `column` directions (DICOM's LPS), in mm."""
-
-    path: Path
-    series: str
-    shape: tuple[int, int]
-    spacing_mm: tuple[float, float]
-    position: np.ndarray
-    row: np.ndarray
-    column: np.ndarray
-
-    @property
-    def normal(self) -> np.ndarray:
-        """Direction at right angles to the slice."""
-        return np.cross(self.row, self.column)
 
 
 def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -52,8 +31,11 @@ def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def dicom_files(folder: Path) -> list[Path]:
     """The DICOM files directly in a folder (any suffix or none), naturally sorted; other files are passed over."""
-    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    return sorted((path for path in files if _has_preamble(path)), key=lambda path: natural_key(path.name))
+    try:
+        files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        return sorted((path for path in files if _has_preamble(path)), key=lambda path: natural_key(path.name))
+    except OSError as error:
+        raise InputError(error.filename, f"cannot be read ({error.strerror})", "make it readable") from None
 
 
 def read_series(files: Sequence[Path], series: str | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -70,11 +52,15 @@ def read_series(files: Sequence[Path], series: str | None = None) -> tuple[np.nd
     Raises:
         InputError: for files that are no CT slices, for several series of which none is chosen, and for slices that do
             not make a volume: of other size, spacing or direction, doubled, missing, or sheared.
+
+    Slices that are missing at an end leave no gap. Where the headers' numbers or counts suggest it, one line on stderr
+    warns of it; series are also cut on purpose, so this is no error.
     """
     slices = _sorted_slices(files, series)
     _check_alike(slices)
+    _warn_of_missing_ends(slices)
     affine = _affine(slices)
-    return np.stack([_pixels(one) for one in slices], axis=-1), affine
+    return np.stack([read_pixels(one) for one in slices], axis=-1), affine
 
 
 def slice_order(files: Sequence[Path]) -> list[Path]:
@@ -83,44 +69,13 @@ def slice_order(files: Sequence[Path]) -> list[Path]:
 
 
 def _sorted_slices(files: Sequence[Path], series: str | None) -> list[Slice]:
-    slices = _of_one_series([_header(Path(path)) for path in files], series)
+    slices = _of_one_series([read_header(Path(path)) for path in files], series)
     return sorted(slices, key=lambda one: float(one.position @ slices[0].normal))
 
 
 def _has_preamble(path: Path) -> bool:
     with open(path, "rb") as file:
         return file.read(132)[128:] == b"DICM" and path.name.upper() != "DICOMDIR"
-
-
-def _header(path: Path) -> Slice:
-    """Header of a CT slice; an InputError says what is missing in it."""
-    try:
-        tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS)
-    except (OSError, InvalidDicomError, EOFError, ValueError) as error:
-        raise InputError(path, f"is no DICOM file ({error})", "export or download the series again") from None
-    if tags.get("Modality", "CT") != "CT":
-        raise InputError(path, f"is {tags.Modality}, not CT", "give a CT series")
-    if int(tags.get("NumberOfFrames") or 1) > 1:
-        raise InputError(path, "holds several frames", "convert it to NIfTI, or export one file per slice")
-    missing = [name for name in GEOMETRY if tags.get(name) is None]
-    if missing or tags.get("SamplesPerPixel", 1) != 1:
-        raise InputError(
-            path,
-            f"is no CT slice (it lacks {', '.join(missing) or 'grey values'})",
-            "remove scouts and screen captures",
-        )
-    spacing_mm, position, orientation = (np.atleast_1d(np.array(tags[name].value, float)) for name in GEOMETRY[2:])
-    if (spacing_mm.size, position.size, orientation.size) != (2, 3, 6) or not (spacing_mm > 0).all():
-        raise InputError(path, f"has impossible {', '.join(GEOMETRY[2:])}", "export or download the series again")
-    return Slice(
-        path=path,
-        series=str(tags.get("SeriesInstanceUID") or ""),
-        shape=(int(tags.Columns), int(tags.Rows)),
-        spacing_mm=tuple(spacing_mm.tolist()),
-        position=position,
-        row=orientation[:3],
-        column=orientation[3:],
-    )
 
 
 def _of_one_series(slices: list[Slice], series: str | None) -> list[Slice]:
@@ -163,6 +118,19 @@ def _check_alike(slices: list[Slice]) -> None:
             )
 
 
+def _warn_of_missing_ends(slices: list[Slice]) -> None:
+    numbers, counted = [one.number for one in slices], max(one.counted or 0 for one in slices)
+    hints = [f"its headers count {counted} images"] if counted > len(slices) else []
+    if None not in numbers and min(numbers) > 1:
+        hints.append(f"they are numbered from {min(numbers)}")
+    if hints:
+        where = slices[0].path.parent
+        print(
+            f"warning: {where}: slices may be missing at an end of the {len(slices)}: {', '.join(hints)}",
+            file=sys.stderr,
+        )
+
+
 def _affine(slices: list[Slice]) -> np.ndarray:
     """Voxel indices (column, row, slice) to RAS millimetres (DICOM PS3.3, C.7.6.2.1.1); no sheared stack."""
     first, last = slices[0], slices[-1]
@@ -175,13 +143,5 @@ def _affine(slices: list[Slice]) -> np.ndarray:
     axes = np.column_stack([first.row * first.spacing_mm[1], first.column * first.spacing_mm[0], along * first.normal])
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = LPS_TO_RAS @ axes, LPS_TO_RAS @ first.position
+    check_affine(affine, first.path)
     return affine
-
-
-def _pixels(one: Slice) -> np.ndarray:
-    """(columns, rows) float32 values, rescaled by the file's slope and intercept."""
-    try:
-        image = SimpleITK.ReadImage(str(one.path), SimpleITK.sitkFloat32, "GDCMImageIO")
-    except RuntimeError:
-        raise InputError(one.path, "has pixels that cannot be decoded", "export or download the series again") from None
-    return SimpleITK.GetArrayFromImage(image)[0].T

@@ -12,6 +12,20 @@ from universal_diffusion.errors import InputError
 # Corners of two grids may lie this share of the smallest voxel edge apart. Headers store angles and spacings as
 # rounded 32-bit numbers, which moves a corner by some micrometres; a shift below a tenth of a voxel moves no label.
 CORNER_TOLERANCE = 0.1
+VOXEL_EDGES_MM = (0.01, 100.0)
+FARTHEST_MM = 1e6
+LEAST_VOXEL_MM3 = 1e-6  # below, the axes do not span a volume
+
+
+def check_affine(affine: np.ndarray, where: Path) -> None:
+    """Stop with an InputError unless the affine spans a volume of credible size and place."""
+    shortest, longest = VOXEL_EDGES_MM
+    finite = np.isfinite(affine).all() and abs(affine).max() < FARTHEST_MM
+    edges_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    spans = finite and abs(np.linalg.det(affine[:3, :3])) > LEAST_VOXEL_MM3
+    if not (spans and (edges_mm >= shortest).all() and (edges_mm <= longest).all()):
+        problem = f"has an affine that spans no volume, expected voxel edges of {shortest:g} to {longest:g} mm"
+        raise InputError(where, problem, "convert it again from the DICOM files")
 
 
 def check_same_grid(
@@ -37,8 +51,8 @@ def check_same_grid(
 
 
 def axis_codes(affine: np.ndarray) -> str:
-    """Directions in which the array axes run, e.g. "RAS" (right, anterior, superior)."""
-    return "".join(nibabel.aff2axcodes(affine))
+    """Directions in which the array axes run, e.g. "RAS" (right, anterior, superior); "?" for an axis without one."""
+    return "".join(code or "?" for code in nibabel.aff2axcodes(affine))
 
 
 def in_axis_order(array: np.ndarray, affine: np.ndarray, wanted_affine: np.ndarray) -> np.ndarray:

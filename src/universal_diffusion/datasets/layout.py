@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from errno import EACCES
 from pathlib import Path
 
 from universal_diffusion.datasets.base import natural_key, visible_files
@@ -15,17 +16,24 @@ SUFFIX = ".nii.gz"
 def folders(root: Path, pattern: str) -> list[Path]:
     """Folders at or below `root` (links followed) whose whole name matches the regular expression, naturally sorted.
 
-    Hidden folders and the `__MACOSX` ones that macOS adds to archives are passed over.
+    Hidden folders and the `__MACOSX` ones that macOS adds to archives are passed over; one that cannot be read is an
+    InputError, since cases in it would be missing unnoticed.
     """
     found = []
-    for folder, below, _ in os.walk(root, followlinks=True):
+    for folder, below, _ in os.walk(root, followlinks=True, onerror=_refuse):
         path = Path(folder)
+        if not os.access(path, os.X_OK):  # its names can be listed, but no file of it opened
+            _refuse(PermissionError(EACCES, os.strerror(EACCES), folder))
         if len(path.relative_to(root).parts) >= DEPTH:
             below.clear()
         below[:] = sorted(name for name in below if not name.startswith(".") and name != "__MACOSX")
         if re.fullmatch(pattern, path.name):
             found.append(path)
     return sorted(found, key=lambda path: natural_key(str(path)))
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(error.filename, f"cannot be read ({error.strerror})", "make it readable") from None
 
 
 def stem(path: Path) -> str:

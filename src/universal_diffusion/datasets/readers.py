@@ -17,7 +17,9 @@ from universal_diffusion.datasets import (
     word,
 )
 from universal_diffusion.datasets.base import Reader
-from universal_diffusion.datasets.catalogue import Entry, entry
+from universal_diffusion.datasets.catalogue import Entry
+from universal_diffusion.datasets.own import reader as own
+from universal_diffusion.datasets.own.source import entry_of
 from universal_diffusion.errors import InputError
 
 LAYOUTS: Mapping[str, Callable[[Entry, Path], Reader]] = {
@@ -35,15 +37,15 @@ LAYOUTS: Mapping[str, Callable[[Entry, Path], Reader]] = {
 
 
 def reader(source: str, root: Path) -> Reader:
-    """The reader of a source in its unpacked native tree.
+    """The reader of a source in its unpacked native tree: its layout's, or that of a dataset with a description.
 
     Raises:
         InputError: for an unknown source, a missing folder, or one that holds no labelled CT in that layout.
     """
-    known = entry(source)
+    known = entry_of(source, Path(root))
     if not Path(root).is_dir():
         raise InputError(root, "is no folder", f"give the folder into which {source} was unpacked")
-    return LAYOUTS[known.dataset](known, Path(root))
+    return LAYOUTS.get(known.dataset, own.reader)(known, Path(root))
 
 
 def chosen_cases(source: str, found: tuple[str, ...], wanted: tuple[str, ...], key: str = "cases") -> tuple[str, ...]:

@@ -4,7 +4,7 @@
         --study-seed N --threads N --cohort TEXT --output-png F --output-svg F
 
 Nothing is hand-picked: of each target in `SHOWN` the window around the largest true cross-section of any test case is
-shown, of any validation case if no test case holds the target.
+shown, of any validation case if no test case holds the target. A study that evaluates none of these shows the others.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from universal_diffusion.segmentation.noise import Window, window_noise
 from universal_diffusion.segmentation.runtime import start_torch
 from universal_diffusion.segmentation.study import case_seed
 from universal_diffusion.settings import Segmentation, read_json
-from universal_diffusion.targets import Target, mask, target
+from universal_diffusion.targets import Target, all_targets, mask, target
 from universal_diffusion.volumes import VolumeFile
 
 SHOWN = (
@@ -77,11 +77,11 @@ def largest_sections(volumes: Sequence[Path]) -> dict[str, tuple[int, Path, int]
     for path in volumes:
         with VolumeFile(path) as file:
             pixel = float(np.prod(file.grid.spacing_mm[:2]))
-            for name in SHOWN:
-                counts = file.slice_counts[target(name).id - 1]
+            for known in all_targets():
+                counts = file.slice_counts[known.id - 1]
                 area = pixel * counts.max()
-                if area > largest.get(name, (0.0,))[0]:
-                    largest[name] = area, path, int(counts.argmax())
+                if area > largest.get(known.name, (0.0,))[0]:
+                    largest[known.name] = area, path, int(counts.argmax())
     return largest
 
 
@@ -99,16 +99,15 @@ def example(name: str, path: Path, z: int, part: str, patch: int) -> Example:
 
 
 def examples(volumes: Sequence[Path], splits: Sequence[SplitRow], patch: int) -> list[Example]:
-    """The rows of the figure. Raises InputError if no evaluated case holds any of the targets."""
+    """The rows of the figure. Raises InputError if no evaluated case holds any target."""
     chosen = []
     sections = {part: largest_sections(volumes_of(volumes, splits, {part})) for part in ("test", "validation")}
-    for name in SHOWN:
-        part = next((part for part in sections if name in sections[part]), None)
-        if part is not None:
-            _, path, z = sections[part][name]
-            chosen.append(example(name, path, z, part, patch))
+    held = {name: part for part in reversed(sections) for name in sections[part]}
+    for name in [name for name in SHOWN if name in held] or list(held):
+        _, path, z = sections[held[name]][name]
+        chosen.append(example(name, path, z, held[name], patch))
     if not chosen:
-        raise InputError("splits", f"leave no test or validation case with {', '.join(SHOWN)}", "evaluate more cases")
+        raise InputError("splits", "leave no test or validation case that holds a target", "evaluate more cases")
     return chosen
 
 

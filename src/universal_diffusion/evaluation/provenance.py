@@ -83,7 +83,7 @@ def artefact_hashes(paths: Sequence[Path]) -> dict[str, str]:
 
 
 def archive_origins(paths: Sequence[Path]) -> dict[str, dict]:
-    """Content of every `archives/<source>/origin.json`, by source."""
+    """Content of every `native/<source>/origin.json`, by source."""
     return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(paths)}
 
 

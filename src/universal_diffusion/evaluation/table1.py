@@ -1,16 +1,17 @@
 """Step: Table 1, the aggregated dataset: what the paper counts, what is public, what this study read.
 
-python -m universal_diffusion.evaluation.table1 --inventory F --splits F --published F --cohort TEXT
+python -m universal_diffusion.evaluation.table1 --inventory F --splits F --published F --own DIR... --cohort TEXT
     --output-csv F --output-md F --output-tex F
 """
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from universal_diffusion.datasets.catalogue import Entry, entry, sources
+from universal_diffusion.datasets.catalogue import Entry, entry, in_order, sources
+from universal_diffusion.datasets.own.source import entry_of
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.published import printed, read_published
@@ -35,38 +36,45 @@ LEFT_OUT = "Left out: scans that also stand in the test set, found by comparing 
 STRUCTURES = "Structures are counted among the 29 targets, sides apart."
 
 
-def dataset_rows(inventory: pd.DataFrame, parts: pd.Series, figures: pd.DataFrame) -> pd.DataFrame:
+def dataset_rows(
+    inventory: pd.DataFrame, parts: pd.Series, figures: pd.DataFrame, own: Sequence[Entry] = ()
+) -> pd.DataFrame:
     """One row per dataset of the paper's table, in its order, then the others of this study; columns of `HEADINGS`.
 
     Args:
         inventory: a row per case with dataset, source, case and annotated (names joined by "|").
         parts: the part of each case, indexed by (source, case).
         figures: the printed table (`published.read_published`).
+        own: entries of datasets that the catalogue does not list.
     """
-    paper = printed(figures)
+    paper, entries = printed(figures), [*map(entry, sources()), *own]
     others = [name for name in inventory["dataset"].unique() if name not in paper.index]
     rows = pd.DataFrame(
-        [_row(name, inventory[inventory["dataset"] == name], parts, paper) for name in [*paper.index, *others]]
+        [
+            _row(name, [known for known in entries if known.dataset == name], inventory, parts, paper)
+            for name in [*paper.index, *others]
+        ]
     )
     return rows.astype(dict.fromkeys(COUNTS, "Int64"))
 
 
-def _row(dataset: str, cases: pd.DataFrame, parts: pd.Series, paper: pd.DataFrame) -> dict:
-    entries = [entry(source) for source in sources() if entry(source).dataset == dataset]
-    in_paper = dataset in paper.index
+def _row(dataset: str, entries: list[Entry], inventory: pd.DataFrame, parts: pd.Series, paper: pd.DataFrame) -> dict:
+    cases = inventory[inventory["dataset"] == dataset]
+    in_paper, public = dataset in paper.index, [known for known in entries if known.cases is not None]
+    public_cases = sum(known.cases for known in public) if public else None
     use = [parts.get(key) for key in zip(cases["source"], cases["case"], strict=True)]
     return {
         "dataset": dataset,
         "title": entries[0].dataset_title,
         "paper_cases": int(paper.loc[dataset, "cases"]) if in_paper else pd.NA,
-        "public_cases": sum(known.cases for known in entries),
+        "public_cases": pd.NA if public_cases is None else public_cases,
         "cases": len(cases),
         "paper_structures": int(paper.loc[dataset, "structures"]) if in_paper else pd.NA,
-        "public_structures": len(_union(known.annotated for known in entries)),
+        "public_structures": len(_union(known.annotated for known in public)) if public else pd.NA,
         "structures": len(_union(str(names).split("|") for names in cases["annotated"])),
         **{part: use.count(part) for part in PARTS},
         "licence": entries[0].licence,
-        "reason": _reason(entries, len(cases)),
+        "reason": _reason(entries, public_cases, len(cases)),
     }
 
 
@@ -74,14 +82,20 @@ def _union(names: Iterable[Iterable[str]]) -> set[str]:
     return {name for group in names for name in group if name}
 
 
-def _reason(entries: list[Entry], cases: int) -> str:
-    public = sum(known.cases for known in entries)
-    here = f"this study runs on {cases} cases" if cases != public else ""
+def _reason(entries: list[Entry], public: int | None, cases: int) -> str:
+    here = f"this study runs on {cases} cases" if public not in (cases, None) else ""
     return "; ".join(filter(None, [entries[0].reason, here]))
 
 
-def printed_table(rows: pd.DataFrame, cohort: str) -> tables.Printed:
-    """The rows as the paper prints them, with a line of sums over the paper's rows."""
+def patients_by_organ(inventory: pd.DataFrame) -> str:
+    """What the printed table says of the test set, which annotates other structures in each patient."""
+    names = [name for text in inventory.loc[inventory["dataset"] == "ircadb", "annotated"] for name in text.split("|")]
+    listed = ", ".join(f"{name} {names.count(name)}" for name in in_order(names))
+    return f"Patients of 3D-IRCADb in which each structure is annotated: {listed or 'none'}; the others are unknown."
+
+
+def printed_table(rows: pd.DataFrame, cohort: str, *notes: str) -> tables.Printed:
+    """The rows as the paper prints them, with a line of sums over the paper's rows, and further notes below."""
     texts = rows.assign(use=rows[list(PARTS)].astype(str).agg(" / ".join, axis=1))
     in_paper = rows[rows["paper_cases"].notna()]
     totals = {column: in_paper[column].sum() for column in ("paper_cases", "public_cases", "cases")}
@@ -90,7 +104,7 @@ def printed_table(rows: pd.DataFrame, cohort: str) -> tables.Printed:
     texts = texts[list(HEADINGS)].astype(object).where(texts[list(HEADINGS)].notna(), tables.NOTHING).map(str)
     texts = texts.rename(columns=HEADINGS)
     caption = f"Table 1: Statistics of the aggregated dataset. This study's columns: {cohort}."
-    return tables.Printed(texts, tables.unmarked(texts), caption, (STRUCTURES, LEFT_OUT), "tab:datasets")
+    return tables.Printed(texts, tables.unmarked(texts), caption, (STRUCTURES, LEFT_OUT, *notes), "tab:datasets")
 
 
 @one_line_errors
@@ -99,12 +113,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for flag in ("--inventory", "--splits", "--published"):
         parser.add_argument(flag, type=Path, required=True)
+    parser.add_argument("--own", type=Path, nargs="*", default=[], help="native folders outside the catalogue")
     tables.add_outputs(parser, ("csv", "md", "tex"))
     arguments = parser.parse_args()
     parts = pd.Series({(row.source, row.case): row.part for row in read_splits(arguments.splits)})
     inventory = pd.read_csv(arguments.inventory, dtype=str, keep_default_na=False)
-    rows = dataset_rows(inventory, parts, read_published(arguments.published, 1))
-    table = printed_table(rows, arguments.cohort)
+    own = [entry_of(folder.name, folder) for folder in arguments.own]
+    rows = dataset_rows(inventory, parts, read_published(arguments.published, 1), own)
+    table = printed_table(rows, arguments.cohort, patients_by_organ(inventory))
     tables.write_csv(arguments.output_csv, rows)
     write_text(arguments.output_md, tables.markdown(table))
     write_text(arguments.output_tex, tables.latex(table))

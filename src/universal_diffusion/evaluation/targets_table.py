@@ -1,9 +1,9 @@
 """Step: every one of the 29 targets, each system, the low figures included.
 
-    python -m universal_diffusion.evaluation.targets_table --cases F --cohort TEXT --study-seed N
+    python -m universal_diffusion.evaluation.targets_table --cases F [--source NAME] --cohort TEXT --study-seed N
         --output-csv F --output-md F
 
-Dice means carry their n; a target without any says why.
+Dice means carry their n; a target without any says why. With a source, only its cases count.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def _reason(known: Target, system: System, mine: pd.DataFrame, cases: pd.DataFra
     return ""
 
 
-def printed_table(rows: pd.DataFrame, cohort: str) -> tables.Printed:
+def printed_table(rows: pd.DataFrame, cohort: str, source: str | None = None) -> tables.Printed:
     """A row per target, a column per system, then the false alarms of `SHOWN` and why its Dice is missing."""
     texts = pd.DataFrame({"Target": [known.name for known in all_targets()]})
     values = pd.DataFrame(index=texts.index)
@@ -82,7 +82,8 @@ def printed_table(rows: pd.DataFrame, cohort: str) -> tables.Printed:
     texts["False alarms"] = [_false_alarms(row) for row in shown.itertuples()]
     texts["Why no Dice"] = shown["reason"].to_numpy()
     marks = tables.rank(values.T).T.reindex(columns=texts.columns, fill_value="")
-    caption = f"All 29 targets (Dice %), measured here: {cohort}."
+    where = f"in {source} " if source else ""
+    caption = f"All 29 targets {where}(Dice %), measured here: {cohort}."
     notes = tuple(note.format(label=SHOWN.label) for note in NOTES)
     return tables.Printed(texts, marks, caption, notes, "tab:targets")
 
@@ -101,12 +102,16 @@ def main() -> None:
     """Write the table of all targets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=Path, required=True, help="cases.csv, from `collect`")
+    parser.add_argument("--source", help="only the cases of this source (all)")
     parser.add_argument("--study-seed", type=int, required=True, help="the configuration's `seed`")
     tables.add_outputs(parser, ("csv", "md"))
     arguments = parser.parse_args()
-    rows = target_rows(read_cases(arguments.cases), arguments.study_seed)
+    cases = read_cases(arguments.cases)
+    if arguments.source:
+        cases = cases[cases["source"] == arguments.source]
+    rows = target_rows(cases, arguments.study_seed)
     tables.write_csv(arguments.output_csv, rows)
-    write_text(arguments.output_md, tables.markdown(printed_table(rows, arguments.cohort)))
+    write_text(arguments.output_md, tables.markdown(printed_table(rows, arguments.cohort, arguments.source)))
 
 
 if __name__ == "__main__":

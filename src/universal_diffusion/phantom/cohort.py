@@ -1,8 +1,10 @@
 """Who is in which dataset of the embedded cohort, and how each was scanned.
 
 A patient is a name; the body follows from it and the study seed. Some patients stand in several datasets, as in the
-real ones: the first of MSD Liver are 3D-IRCADb's, and all of AbdomenCT-1K comes from MSD Pancreas (twice), Pancreas-CT,
-MSD Liver and KiTS. They are the same examination there, hence the same voxels.
+real ones: the first of MSD Liver are 3D-IRCADb's, without their spacing, and all of AbdomenCT-1K comes from MSD
+Pancreas (twice), Pancreas-CT, KiTS and MSD Liver (a 3D-IRCADb patient). They are the same examination there, hence the
+same voxels; AbdomenCT-1K's copy from Pancreas-CT is offset in HU, that from KiTS lacks slices. A patient of MSD Spleen
+was scanned for MSD Pancreas too, in another phase: the same body and no copy, as the noise is another.
 """
 
 from dataclasses import dataclass, field, replace
@@ -70,6 +72,10 @@ PLANS = {
     "ircadb": Plan("abdomen", findings=(*[frozenset({"liver tumor"})] * 4, frozenset()), liver_cysts=(0, 2)),
 }
 SUBTASKS = (("msd07", "pancreas_ct", "msd07", "msd07"), ("msd07", "msd03", "kits23", "msd07"))  # AbdomenCT-1K, repeated
+OFFSET_HU = -24  # of AbdomenCT-1K's copies from Pancreas-CT
+KEPT_SLICES = (0.15, 0.9)  # of AbdomenCT-1K's copies from KiTS
+RESCANNED = {("msd09", 2): ("msd07", 2)}  # the same patient on the same grid in the arterial phase
+AIR_HU = -1024  # below it no dataset stores anything
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,8 @@ class Examination:
         findings: tumours and cysts that are present.
         absent: organs that are missing.
         rows: share of the field's rows, around the middle, that the scan keeps.
+        slices: where in the stack the published slices begin and end, as shares of it.
+        offset_hu: added to the intensities where it was published.
         liver_cyst: whether there is a cyst in the liver, which no target names.
         spacing_lost: published with spacing (1, 1, 1), as the 3D-IRCADb scans inside MSD Liver.
     """
@@ -91,14 +99,17 @@ class Examination:
     findings: frozenset[str] = frozenset()
     absent: frozenset[str] = frozenset()
     rows: float = 1.0
+    slices: tuple[float, float] = (0.0, 1.0)
+    offset_hu: int = 0
     liver_cyst: bool = False
     spacing_lost: bool = False
 
     def acquire(self, study_seed: int) -> Scan:
-        """Scan the patient: the same voxels whichever dataset asks."""
+        """Scan the patient: the same voxels whichever dataset asks, as far as it publishes them."""
         body = make_patient(study_seed, self.patient, self.findings, self.absent)
-        taken = _middle_rows(scan(body, self.protocol, study_seed), self.rows)
-        return with_liver_cyst(taken) if self.liver_cyst else taken
+        taken = _part(scan(body, self.protocol, study_seed), 1, *_middle(self.rows))
+        whole = with_liver_cyst(taken) if self.liver_cyst else taken
+        return _offset(_part(whole, 2, *self.slices), self.offset_hu)
 
 
 def labelled(source: str, phantom: Phantom, study_seed: int) -> tuple[Examination, ...]:
@@ -126,8 +137,18 @@ def abdomenct1k(phantom: Phantom, study_seed: int) -> tuple[tuple[Examination, .
     for parents, count in zip(SUBTASKS, (cases - cases // 2, cases // 2), strict=True):
         names = [parents[i % len(parents)] for i in range(count)]
         places = [names[:i].count(name) for i, name in enumerate(names)]
-        chosen.append(tuple(_examination(n, i, phantom, study_seed) for n, i in zip(names, places, strict=True)))
+        chosen.append(tuple(_republished(n, i, phantom, study_seed) for n, i in zip(names, places, strict=True)))
     return chosen[0], chosen[1]
+
+
+def _republished(source: str, index: int, phantom: Phantom, study_seed: int) -> Examination:
+    """AbdomenCT-1K's copy; from MSD Liver it first takes the last 3D-IRCADb patient, who keeps the spacing."""
+    if (source, index) == ("msd03", 0) and _leaked(phantom):
+        return _examination("ircadb", _leaked(phantom) - 1, phantom, study_seed)
+    copied = _examination(source, index, phantom, study_seed)
+    if source == "pancreas_ct":
+        return replace(copied, offset_hu=OFFSET_HU)
+    return replace(copied, slices=KEPT_SLICES) if source == "kits23" else copied
 
 
 def _cases(source: str, phantom: Phantom) -> int:
@@ -139,6 +160,9 @@ def _cases(source: str, phantom: Phantom) -> int:
 def _examination(source: str, index: int, phantom: Phantom, study_seed: int) -> Examination:
     if source == "msd03" and index < _leaked(phantom):
         return replace(_examination("ircadb", index, phantom, study_seed), spacing_lost=True)
+    if (source, index) in RESCANNED:
+        first = _examination(*RESCANNED[source, index], phantom, study_seed)
+        return replace(first, protocol=replace(first.protocol, phase="arterial"))
     plan = PLANS[source]
     return Examination(
         patient=f"{source}-{index + 1}",
@@ -151,8 +175,8 @@ def _examination(source: str, index: int, phantom: Phantom, study_seed: int) -> 
 
 
 def _leaked(phantom: Phantom) -> int:
-    """How many of the first MSD Liver cases are 3D-IRCADb's: a quarter, at least one, and no more than that has."""
-    return min(max(1, phantom.cases.get("msd03", 0) // 4), phantom.cases.get("ircadb", 0))
+    """How many of the first MSD Liver cases are 3D-IRCADb's: two fifths, at least one, and no more than that has."""
+    return min(max(1, 2 * phantom.cases.get("msd03", 0) // 5), phantom.cases.get("ircadb", 0))
 
 
 def _protocol(plan: Plan, phantom: Phantom, generator: np.random.Generator) -> Protocol:
@@ -167,10 +191,19 @@ def _protocol(plan: Plan, phantom: Phantom, generator: np.random.Generator) -> P
     )
 
 
-def _middle_rows(whole: Scan, share: float) -> Scan:
-    rows = whole.image.shape[1]
-    first = round(rows * (1 - share) / 2)
-    kept = slice(first, rows - first)
+def _middle(share: float) -> tuple[float, float]:
+    return (1 - share) / 2, (1 + share) / 2
+
+
+def _part(whole: Scan, axis: int, first: float, end: float) -> Scan:
+    """What lies on an axis between two shares of its length."""
+    kept = [slice(None)] * 3
+    kept[axis] = slice(round(first * whole.image.shape[axis]), round(end * whole.image.shape[axis]))
     affine = whole.affine.copy()
-    affine[:3, 3] += affine[:3, 1] * first
-    return Scan(image=whole.image[:, kept], affine=affine, labels=whole.labels[:, kept])
+    affine[:3, 3] += affine[:3, axis] * kept[axis].start
+    return Scan(image=whole.image[tuple(kept)], affine=affine, labels=whole.labels[tuple(kept)])
+
+
+def _offset(whole: Scan, hu: int) -> Scan:
+    image = np.maximum(whole.image + np.int16(hu), AIR_HU) if hu else whole.image
+    return replace(whole, image=image)

@@ -14,9 +14,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
 from matplotlib.patheffects import withStroke
 
+from universal_diffusion.colours import colour
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.files import whole_file
 from universal_diffusion.phantom.findings import HOSTS
@@ -50,11 +50,6 @@ CUTS = (
     Cut(1, "stomach", 0.64),
     Cut(0, "rectum", 0.46),
 )
-
-
-def colour(target: Target) -> np.ndarray:
-    """A colour (RGB) of its own for each target: hues a golden angle apart."""
-    return hsv_to_rgb(((target.id * 0.381966) % 1.0, 0.55 + 0.4 * (target.id % 2), 1.0))
 
 
 def best_slice(labels: np.ndarray, cut: Cut) -> int:
@@ -137,7 +132,7 @@ def _legend(figure: plt.Figure) -> None:
     half = 10
     for index, target in enumerate(all_targets()):
         x, y = 0.01 + 0.98 * (index % half) / half, 0.044 - 0.018 * (index // half)
-        figure.text(x, y, f"{target.id} {target.name}", size=8, color=0.75 * colour(target), weight="bold")
+        figure.text(x, y, f"{target.id} {target.name}", size=8, color=0.75 * np.array(colour(target)), weight="bold")
 
 
 @one_line_errors

@@ -20,7 +20,7 @@ def row(volume: Volume) -> dict[str, object]:
     """One case's columns; `<target>_native_ml` and `<target>_ml` are NaN for targets that are not annotated."""
     columns = {
         "source": volume.source,
-        "dataset": catalogue.entry(volume.source).dataset,
+        "dataset": catalogue.dataset_of(volume.source),
         "case": volume.case,
         "fingerprint": volume.fingerprint,
         "annotated": "|".join(volume.annotated),

@@ -6,7 +6,7 @@ the scan. Nearest neighbours would let a small target, or one that the edge of t
 cent, and a threshold of a half would shrink whatever is thin. What lies in another target (`parents`) stays in it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -31,17 +31,17 @@ def smoothed(array: np.ndarray, factors: Sequence[float]) -> np.ndarray:
     return ndimage.gaussian_filter(values, sigmas, mode="nearest", truncate=GAUSSIAN_REACH)
 
 
-def resample_labels(labels: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
+def resample_labels(labels: np.ndarray, boxes: Mapping[np.uint32, Box], affine: np.ndarray, grid: Grid) -> np.ndarray:
     """Label bits on `grid`: each target with its volume inside `grid`, to half a voxel of it.
 
     Args:
         labels: 3-D uint32 bits in any axis order.
+        boxes: their `target_boxes`.
         affine: 4 x 4, from their voxel indices to RAS millimetres.
         grid: where they are wanted.
     """
     steps = np.round(np.linalg.inv(affine) @ grid.affine, 9)  # from indices of `grid` to indices of `labels`
     voxels = abs(np.linalg.det(steps[:3, :3]))  # of `labels` in one of `grid`
-    boxes = target_boxes(labels)
     result = np.zeros(grid.shape, np.uint32)
     for target in sorted(all_targets(), key=lambda target: not target.parents):  # a tumour before the organ it lies in
         if target.bit not in boxes:
@@ -54,7 +54,7 @@ def resample_labels(labels: np.ndarray, affine: np.ndarray, grid: Grid) -> np.nd
                 shared = native & ((labels[box] & child.bit) != 0)
                 inner, _ = _interpolated(shared, box, labels.shape, steps, grid.shape)
                 values += (inner > 0) & ((result[at] & child.bit) != 0)
-        count = _centres_inside(native, box, np.linalg.inv(steps), grid.shape)
+        count = centres_inside(native, box, np.linalg.inv(steps), grid.shape)
         result[at][_highest(values, round(count / voxels))] |= target.bit
     return result
 
@@ -70,7 +70,22 @@ def target_boxes(labels: np.ndarray) -> dict[np.uint32, Box]:
     return boxes
 
 
-def beyond(places: np.ndarray, steps: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+def centres_inside(mask: np.ndarray, box: Box, steps: np.ndarray, shape: Sequence[int]) -> int:
+    """How many voxels of a mask that fills `box` of a scan have their centre inside a new grid.
+
+    Args:
+        mask: boolean, of the box's shape.
+        steps: 4 x 4, from the scan's indices to those of the new grid.
+        shape: of the new grid.
+    """
+    start = np.array([side.start for side in box])
+    corners = np.array(list(product(*((side.start, side.stop - 1) for side in box))))
+    if not _beyond(corners, steps, shape).any():
+        return np.count_nonzero(mask)
+    return np.count_nonzero(~_beyond(np.argwhere(mask) + start, steps, shape))
+
+
+def _beyond(places: np.ndarray, steps: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Which voxels (N, 3) have their centre outside a grid of `shape` to whose indices `steps` (4 x 4) leads."""
     indices = places @ steps[:3, :3].T + steps[:3, 3]
     return ((indices < -0.5 - 1e-6) | (indices > np.array(shape) - 0.5 + 1e-6)).any(axis=1)
@@ -102,15 +117,6 @@ def _interpolated(
         wide, steps[:3, :3], offset, tuple(high - low), order=1, mode="grid-constant", prefilter=False
     )
     return values, tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-
-
-def _centres_inside(mask: np.ndarray, box: Box, steps: np.ndarray, shape: Sequence[int]) -> int:
-    """How many voxels of a mask that fills `box` of a scan have their centre inside the new grid."""
-    start = np.array([side.start for side in box])
-    corners = np.array(list(product(*((side.start, side.stop - 1) for side in box))))
-    if not beyond(corners, steps, shape).any():
-        return np.count_nonzero(mask)
-    return np.count_nonzero(~beyond(np.argwhere(mask) + start, steps, shape))
 
 
 def _highest(values: np.ndarray, count: int) -> tuple[np.ndarray, ...]:

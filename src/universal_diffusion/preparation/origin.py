@@ -1,7 +1,8 @@
 """Where the archives of a source came from: the record that travels with them as `origin.json`."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from universal_diffusion.errors import InputError
@@ -21,13 +22,17 @@ class ArchiveFile:
 
 @dataclass(frozen=True)
 class Origin:
-    """The record. `cases` are the only ones wanted of the archive, all when empty; `mirrored` those to turn round."""
+    """The record. `cases` are the only ones wanted of the archive, all when empty; `mirrored` those to turn round.
+
+    `contents` are the hashes of folders' slices, where archives are packed anew for every download (`contents.py`).
+    """
 
     origin: str
     files: tuple[ArchiveFile, ...]
     note: str
     cases: tuple[str, ...] = ()
     mirrored: tuple[str, ...] = ()
+    contents: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_origin(folder: Path, origin: Origin) -> None:
@@ -41,6 +46,6 @@ def read_origin(folder: Path) -> Origin:
         content = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
         files = tuple(ArchiveFile(**file) for file in content["files"])
         cases, mirrored = (tuple(content.get(key, ())) for key in ("cases", "mirrored"))
-        return Origin(content["origin"], files, content["note"], cases, mirrored)
+        return Origin(content["origin"], files, content["note"], cases, mirrored, content.get("contents", {}))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(folder / ORIGIN, f"is no record of origin ({error})", "run `acquire` again") from None

@@ -16,7 +16,7 @@ from universal_diffusion.datasets import catalogue
 from universal_diffusion.errors import InputError
 from universal_diffusion.randomness import numpy_generator
 from universal_diffusion.settings import Patches
-from universal_diffusion.targets import target
+from universal_diffusion.targets import Target, target
 from universal_diffusion.volumes import VolumeFile
 
 OPEN_FILES = 128
@@ -35,7 +35,10 @@ class PatchOrigin:
 
 @dataclass(frozen=True)
 class PatchBatch:
-    """`image` (B, 1, P, P) float32 in [0, 1], `mask` (B, 1, P, P) float32 0 or 1, `target_ids` (B,) int64 1 to 29."""
+    """`image` (B, 1, P, P) float32 in [0, 1], `mask` (B, 1, P, P) float32 0 or 1, `target_ids` (B,) int64 1 to 29.
+
+    Where no images were asked for, `image` is (B, 0, P, P).
+    """
 
     image: np.ndarray
     mask: np.ndarray
@@ -58,40 +61,46 @@ class PatchSampler:
         for path in volumes:
             with VolumeFile(path) as volume:
                 _check(volume, patch)
-                by_dataset[catalogue.entry(volume.source).dataset].append(((volume.source, volume.case), path))
+                by_dataset[catalogue.dataset_of(volume.source)].append(((volume.source, volume.case), path))
         if not by_dataset:
             raise InputError("volumes", "are none", "the split leaves no case to draw patches from")
         self._datasets = [[path for _, path in sorted(by_dataset[name])] for name in sorted(by_dataset)]
 
-    def draw(self, index: int, count: int) -> PatchBatch:
-        """Batch `index` of `count` patches; every `per_case` of them come from one case."""
+    def draw(self, index: int, count: int, images: bool = True) -> PatchBatch:
+        """Batch `index` of `count` patches, with `images` or without; every `per_case` of them come from one case."""
         generator = numpy_generator(self._seed, "patches", index)
-        drawn = []
-        while len(drawn) < count:
-            cases = self._datasets[generator.integers(len(self._datasets))]
-            volume = self._volume(cases[generator.integers(len(cases))])
-            patches = min(self._settings.per_case, count - len(drawn))
-            drawn += [self._one(volume, generator) for _ in range(patches)]
-        images, masks, ids, origins = zip(*drawn, strict=True)
-        return PatchBatch(np.stack(images)[:, None], np.stack(masks)[:, None], np.array(ids, np.int64), origins)
+        image, mask = (np.empty((count, n, self._patch, self._patch), np.float32) for n in (int(images), 1))
+        ids, origins = np.empty(count, np.int64), []
+        for row in range(count):
+            if row % self._settings.per_case == 0:
+                cases = self._datasets[generator.integers(len(self._datasets))]
+                volume = self._volume(cases[generator.integers(len(cases))])
+            chosen = target(volume.annotated[generator.integers(len(volume.annotated))])
+            z, x, y, shown = self._place(volume, chosen, generator)
+            if images:
+                image[row, 0] = volume.image_patch(z, x, y, self._patch)
+            mask[row, 0], ids[row] = shown, chosen.id
+            origins.append(PatchOrigin(volume.source, volume.case, z, x, y))
+        return PatchBatch(image, mask, ids, tuple(origins))
 
-    def _one(self, volume: VolumeFile, generator: np.random.Generator) -> tuple:
-        chosen = target(volume.annotated[generator.integers(len(volume.annotated))])
+    def _place(self, volume: VolumeFile, chosen: Target, generator: np.random.Generator) -> tuple:
+        """Slice, first voxel and (P, P) mask of a patch. Its labels are read once, to place it and to be shown."""
         slices = np.flatnonzero(volume.slice_counts[chosen.id - 1])
         width, height, depth = volume.grid.shape
         last = width - self._patch, height - self._patch
         if generator.random() < self._settings.target_probability and slices.size:
-            z = int(generator.choice(slices))
-            voxels = np.argwhere(volume.label_slice(z) & chosen.bit)
+            z = int(slices[generator.integers(slices.size)])
+            where = volume.target_slice(z, chosen)
+            voxels = np.flatnonzero(where)
+            centre = divmod(int(voxels[generator.integers(voxels.size)]), height)
             x, y = (
                 int(generator.integers(max(0, at - self._patch + 1), min(end, at) + 1))
-                for at, end in zip(generator.choice(voxels), last, strict=True)
+                for at, end in zip(centre, last, strict=True)
             )
         else:
             z, x, y = (int(generator.integers(end + 1)) for end in (depth - 1, *last))
-        mask = (volume.label_patch(z, x, y, self._patch) & chosen.bit) != 0
-        origin = PatchOrigin(volume.source, volume.case, z, x, y)
-        return volume.image_patch(z, x, y, self._patch), mask.astype(np.float32), chosen.id, origin
+            where = volume.target_slice(z, chosen)
+        return z, x, y, where[x : x + self._patch, y : y + self._patch]
 
     def _volume(self, path: Path) -> VolumeFile:
         """The opened case; the least recently used one is closed when too many are open."""

@@ -15,7 +15,10 @@ EVALUATED = ("validation", "test")
 
 @dataclass(frozen=True)
 class SplitRow:
-    """One case. `group` is common to equal scans; `part` is one of `PARTS`; `reason` says why one is excluded."""
+    """One case. `group` is common to all copies of a scan; `part` is one of `PARTS`.
+
+    `reason` says why a case is excluded, or trained on although it shows a test patient.
+    """
 
     source: str
     dataset: str

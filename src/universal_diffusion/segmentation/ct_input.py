@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 
 from universal_diffusion.datasets.dicom import dicom_files, read_series
+from universal_diffusion.datasets.dicom_slices import damage_refused
 from universal_diffusion.datasets.hounsfield import check_hounsfield
 from universal_diffusion.datasets.nifti import read_image
 from universal_diffusion.errors import InputError
@@ -17,7 +18,6 @@ from universal_diffusion.volumes import Grid
 
 NARROWEST_HU = 100.0  # from air to water are 1000, from fat to liver about 150
 LARGEST_ZIP = 20 * 10**9  # bytes; a CT of 4000 slices has 2
-EXTREME_HU = 100_000.0  # beyond any scanner's scale and any padding value
 
 
 def read_ct(path: Path) -> tuple[np.ndarray, Grid]:
@@ -100,19 +100,21 @@ def _ct_series(folder: Path) -> tuple[dict[str, list[Path]], dict[str, str]]:
     names: dict[str, str] = {}
     for directory in sorted([folder, *(path for path in folder.rglob("*") if path.is_dir())]):
         for path in dicom_files(directory):
-            header = pydicom.dcmread(
-                path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "SeriesDescription", "Modality"]
-            )
-            if header.get("Modality", "CT") == "CT":
-                uid = str(header.get("SeriesInstanceUID") or "")
+            with damage_refused(path):
+                header = pydicom.dcmread(
+                    path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "SeriesDescription", "Modality"]
+                )
+                modality, uid = header.get("Modality", "CT"), str(header.get("SeriesInstanceUID") or "")
+                name = str(header.get("SeriesDescription") or uid or "without a name")
+            if modality == "CT":
                 series[uid].append(path)
-                names[uid] = str(header.get("SeriesDescription") or uid or "without a name")
+                names[uid] = name
     return series, names
 
 
 def _refuse_other_scales(image: np.ndarray, path: Path) -> None:
     lowest, highest = float(image.min()), float(image.max())
-    if highest - lowest < NARROWEST_HU or max(-lowest, highest) > EXTREME_HU:
+    if highest - lowest < NARROWEST_HU:
         raise InputError(
             path,
             f"has values from {lowest:g} to {highest:g}, which are not Hounsfield units (air is -1000, water 0)",

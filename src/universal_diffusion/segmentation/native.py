@@ -39,7 +39,8 @@ def _image(array: np.ndarray, grid: Grid) -> SimpleITK.Image:
     # SimpleITK arrays have the last index first; its world is taken as RAS here, which is all right for both images.
     image = SimpleITK.GetImageFromArray(array.T)
     image.SetSpacing(grid.spacing_mm.tolist())
-    image.SetDirection((grid.affine[:3, :3] / grid.spacing_mm).ravel().tolist())
+    directions = grid.affine[:3, :3] / grid.spacing_mm
+    image.SetDirection(np.round(directions, 12).ravel().tolist())  # ITK's inverse fails on denormal numbers
     image.SetOrigin(grid.affine[:3, 3].tolist())
     return image
 

@@ -58,7 +58,7 @@ def main() -> None:
     arguments = training_arguments(__doc__).parse_args()
     settings = read_json(Settings, arguments.settings, "configuration.mask_autoencoder")
     start(arguments, "mask_autoencoder")
-    batches = Batches(arguments, settings.training.batch)
+    batches = Batches(arguments, settings.training.batch, images=False)
     module = MaskAutoencoder(settings.channels, settings.latent_channels, settings.residual_blocks)
     architecture = architecture_of("mask_autoencoder", settings)
     identity = {"architecture": architecture} | batches.identity

@@ -2,12 +2,14 @@
 
 import argparse
 import hashlib
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from universal_diffusion.preparation.patches import PatchSampler
 from universal_diffusion.preparation.splits import read_splits, volumes_of
@@ -17,10 +19,59 @@ from universal_diffusion.targets import all_targets
 from universal_diffusion.volumes import VolumeFile
 
 
-class Batches:
-    """Training and validation patches of a study's volumes."""
+class IndexedBatches(Dataset):
+    """Batches of `batch` patches by their index: images (N, 1, P, P) float16, masks as bool, target ids (N,).
 
-    def __init__(self, arguments: argparse.Namespace, batch: int):
+    So they travel in few bytes from a worker and to a GPU, and lose nothing: float16 holds each step of a stored image.
+    """
+
+    def __init__(self, sampler: PatchSampler, batch: int, images: bool = True):
+        self._sampler, self._batch, self._images = sampler, batch, images
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        drawn = self._sampler.draw(index, self._batch, self._images)
+        return (
+            torch.from_numpy(drawn.image).half(),
+            torch.from_numpy(drawn.mask).bool(),
+            torch.from_numpy(drawn.target_ids),
+        )
+
+
+class ReadAhead:
+    """Batches in the order of their indices, drawn ahead by worker processes, or on demand by none.
+
+    A batch depends on its index alone, so that neither the number of workers nor a restart at any index changes it.
+    """
+
+    def __init__(self, batches: IndexedBatches, workers: int):
+        self._batches, self._workers = batches, workers
+        self._next, self._ahead = 0, self._from(0)
+
+    def _from(self, index: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        yield from DataLoader(
+            self._batches,
+            sampler=itertools.count(index),
+            batch_size=None,
+            num_workers=self._workers,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # its own, or it would draw from the one that initialises the weights
+        )
+
+    def draw(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Batch `index`; the workers start afresh where it is not the one after the last."""
+        if index != self._next:
+            self._ahead = self._from(index)
+        self._next = index + 1
+        return next(self._ahead)
+
+
+class Batches:
+    """Training and validation patches of a study's volumes; all threads but one read ahead for the training.
+
+    Without `images`, which cost most of the reading, those come as (N, 0, P, P).
+    """
+
+    def __init__(self, arguments: argparse.Namespace, batch: int, images: bool = True):
         preparation = read_json(Preparation, arguments.preparation, "configuration.preparation")
         patches = read_json(Patches, arguments.patches, "configuration.patches")
         rows = read_splits(arguments.splits)
@@ -31,6 +82,8 @@ class Batches:
             part: PatchSampler(volumes, patches, preparation.patch, self.seed)
             for part, volumes in self._volumes.items()
         }
+        indexed = {part: IndexedBatches(sampler, batch, images) for part, sampler in self._samplers.items()}
+        self._validation, self._train = indexed["validation"], ReadAhead(indexed["train"], arguments.threads - 1)
         self.identity = {
             "patches": asdict(patches),
             "preparation": asdict(preparation),
@@ -40,9 +93,10 @@ class Batches:
         }
 
     def draw(self, part: str, index: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Batch `index` of a part: images and masks (N, 1, P, P), target ids (N,)."""
-        drawn = self._samplers[part].draw(index, self.batch)
-        return tuple(torch.as_tensor(array).to(device) for array in (drawn.image, drawn.mask, drawn.target_ids))
+        """Batch `index` of a part: images and masks (N, 1, P, P) float32, target ids (N,)."""
+        drawn = self._train.draw(index) if part == "train" else self._validation[index]
+        image, mask, target_ids = (tensor.to(device) for tensor in drawn)
+        return image.float(), mask.float(), target_ids
 
     def annotated(self, part: str) -> list[str]:
         """Names of the targets annotated in at least one case of a part, in the order of their ids."""

@@ -1,0 +1,56 @@
+"""How many patches per second a GPU could take at most: derived from counted operations, not measured."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from universal_diffusion.method.bundle import architecture_of, build_autoencoder, build_denoiser
+from universal_diffusion.settings import Study
+from universal_diffusion.training.denoiser import Denoising
+from universal_diffusion.training.denoiser import architecture_of as denoiser_architecture
+
+PEAK_FLOPS = 989e12  # NVIDIA's data sheet of the H100 and H200 (SXM): dense bfloat16
+
+
+def step_flops(study: Study) -> dict[str, int]:
+    """Operations that torch counts for one patch in a training step, forward and backward, by network.
+
+    Counted on the study's own networks without their memory. Left out is what would only make a step longer: LPIPS, the
+    losses, the optimiser.
+    """
+    with torch.device("meta"):
+        masks = build_autoencoder(architecture_of("mask_autoencoder", study.mask_autoencoder))
+        images = build_autoencoder(architecture_of("image_autoencoder", study.image_autoencoder))
+        architecture = denoiser_architecture(study.denoiser, "learnt")
+        denoising = Denoising(build_denoiser(architecture, masks.latent_channels, images.latent_channels, None))
+        patch, one = (
+            torch.zeros(1, 1, study.preparation.patch, study.preparation.patch),
+            torch.ones(1, dtype=torch.int64),
+        )
+        with torch.no_grad():
+            noise = images.posterior(patch)[0]
+
+        def denoised() -> Tensor:
+            with torch.no_grad():
+                latents = masks.encode(patch), images.encode(patch)
+            return denoising(latents[0], one, one, latents[1])
+
+        return {
+            "mask auto-encoder": _counted(lambda: masks(patch)),
+            "image auto-encoder": _counted(lambda: images(patch, noise)[0]),
+            "denoiser": _counted(denoised),
+        }
+
+
+def patches_per_second(study: Study) -> dict[str, float]:
+    """Patches that each training takes in a second of a GPU's full peak, which none reaches."""
+    return {network: PEAK_FLOPS / flops for network, flops in step_flops(study).items()}
+
+
+def _counted(forward: Callable[[], Tensor]) -> int:
+    counter = FlopCounterMode(display=False)
+    with counter:
+        forward().sum().backward()
+    return counter.get_total_flops()

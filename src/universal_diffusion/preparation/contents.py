@@ -1,0 +1,40 @@
+"""The hash of a folder's slices, for sources whose archives are packed anew for every download."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from universal_diffusion.errors import InputError
+from universal_diffusion.files import sha256
+
+
+def content_hash(folder: Path) -> str:
+    """SHA-256 of the lines `<sha256>  <parent folder>/<name>` of every file `image_*` below, sorted by the latter.
+
+    It does not depend on how the archives were packed, nor on folders that an archive tool has doubled.
+    """
+    slices = sorted((f"{path.parent.name}/{path.name}", path) for path in _files(folder))
+    return hashlib.sha256("".join(f"{sha256(path)}  {name}\n" for name, path in slices).encode()).hexdigest()
+
+
+def verified_contents(root: Path, known: Mapping[str, str | None], published: bool) -> dict[str, str]:
+    """Hash of the slices below each folder of the tree that `known` names, by that name.
+
+    Raises:
+        InputError: a `published` tree has other slices than are known of it.
+    """
+    found = {}
+    for parent, folders, _ in os.walk(root, followlinks=True):
+        for name in sorted(known.keys() & set(folders)):
+            folders.remove(name)
+            found[name] = content_hash(Path(parent, name))
+            if published and known[name] not in (None, found[name]):
+                problem = f"holds slices of hash {found[name]}, the catalogue expects {known[name]}"
+                raise InputError(name, problem, "it is incomplete or another edition: fetch it again")
+    return dict(sorted(found.items()))
+
+
+def _files(folder: Path) -> list[Path]:
+    walked = os.walk(folder, followlinks=True)
+    return [Path(parent, name) for parent, _, names in walked for name in names if name.startswith("image_")]

@@ -1,0 +1,1 @@
+"""What is wrong, odd or worth a look in the harmonised cases of a study."""

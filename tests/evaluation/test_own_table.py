@@ -1,0 +1,23 @@
+"""The table of all targets, restricted to one source."""
+
+import sys
+
+import pandas as pd
+
+from universal_diffusion.evaluation import targets_table
+from universal_diffusion.evaluation.cases import read_cases, write_cases
+
+
+def test_a_table_of_one_source_counts_its_cases_only(cases, tmp_path, monkeypatch):
+    path, csv, md = (tmp_path / name for name in ("cases.csv", "t.csv", "t.md"))
+    write_cases(path, cases)
+    flags = ["--cases", path, "--source", "ircadb", "--cohort", "a toy", "--study-seed", 1]
+    flags += ["--output-csv", csv, "--output-md", md]
+    monkeypatch.setattr(sys, "argv", ["targets_table", *map(str, flags)])
+    targets_table.main()
+    rows = pd.read_csv(csv).query("system == 'mask_clip'").set_index("target")
+    assert rows.loc["liver", "n"] == 8
+    assert rows.loc["liver tumor", "n"] == 0
+    stored = read_cases(path).query("source == 'ircadb' and target == 'liver' and variant == 'mask_clip'")
+    assert abs(rows.loc["liver", "dice"] - stored["dice"].mean()) < 1e-5
+    assert md.read_text().startswith("All 29 targets in ircadb (Dice %), measured here: a toy.")
