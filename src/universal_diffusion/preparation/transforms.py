@@ -100,7 +100,7 @@ def body_mask(hu: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
 def _scaled_body(image: np.ndarray, affine: np.ndarray, settings: Preparation, where: str) -> MetaTensor:
     """`harmonise_image` before the padding: (1, X, Y, Z)."""
     _refuse_empty(image, where)
-    order = np.argsort(np.abs(image.strides))[::-1]  # as it lies in memory, where filters are twice as fast
+    order = np.argsort(np.abs(image.strides))[::-1]  # as it lies in memory, where filters are fastest
     stored = torch.from_numpy(np.ascontiguousarray(image.transpose(order), np.float32))[None]
     native = MetaTensor(stored, affine=affine[:, [*order, 3]])
     patient_axes = nibabel.io_orientation(native.affine.numpy())[:, 0].astype(int)
