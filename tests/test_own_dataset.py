@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -235,6 +236,17 @@ def test_check_dataset_lists_all_that_is_wrong_and_ends_in_status_1(tmp_path, ca
     with pytest.raises(SystemExit):
         cli.main(["check-dataset", str(tmp_path / "nowhere")])
     assert "1 problem, 0 warnings: correct" in capsys.readouterr().out
+
+
+def test_check_dataset_finds_a_cropped_copy_as_the_study_does(tmp_path, capsys):
+    folder = write_dataset(tmp_path / "set", ["eva", "fay"])
+    for part in ("images", "masks"):
+        image = nibabel.load(folder / part / "eva.nii.gz")
+        nibabel.save(image.slicer[:, :, 3:], folder / part / "eva2.nii.gz")
+    cli.main(["check-dataset", str(folder)])
+    told = capsys.readouterr().out
+    assert "warning: eva, eva2 are the same scan; some are cropped or have other HU" in told
+    assert told.count("the same scan") == 1
 
 
 def blocks(language: str) -> list[str]:

@@ -15,7 +15,8 @@ def encode(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     slowest = int(np.argmax(labels.strides))  # planes across it lie together in memory
     planes = np.moveaxis(labels, slowest, 0)
     unions = np.unique(np.concatenate([[np.uint32(0)], *(np.unique(plane[plane != 0]) for plane in planes)]))
-    codes = np.zeros_like(labels, np.min_scalar_type(len(unions) - 1))
+    order = "F" if labels.flags.f_contiguous else "C"
+    codes = np.zeros(labels.shape, np.min_scalar_type(len(unions) - 1), order)
     for plane, coded in zip(planes, np.moveaxis(codes, slowest, 0), strict=True):
         labelled = plane != 0
         coded[labelled] = np.searchsorted(unions, plane[labelled])

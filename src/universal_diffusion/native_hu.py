@@ -10,10 +10,9 @@ EDGES = np.arange(LOWEST, HIGHEST + WIDTH, WIDTH)
 BINS = EDGES.size - 1
 
 
-def hu_counts(image: np.ndarray) -> np.ndarray:
-    """Voxels of a 3-D scan in Hounsfield units in each of the bins: (300,) int64."""
-    counts = np.zeros(BINS, np.int64)
-    for plane in np.moveaxis(image, int(np.argmax(image.strides)), 0):
-        bins = np.clip((plane - LOWEST) // WIDTH, 0, BINS - 1).astype(np.int16)
-        counts += np.bincount(bins.ravel(), minlength=BINS)
-    return counts
+def binned(lowest: int, counts: np.ndarray) -> np.ndarray:
+    """Voxels in each of the bins, (300,) int64, from the voxels at each whole HU from `lowest` on."""
+    bins = np.clip((lowest + np.arange(counts.size) - LOWEST) // WIDTH, 0, BINS - 1)
+    result = np.zeros(BINS, np.int64)
+    np.add.at(result, bins, counts)
+    return result

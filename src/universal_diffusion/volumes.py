@@ -57,7 +57,7 @@ class Volume:
         grid: the harmonised grid.
         native_labels: uint32 label bits on the CT's own grid, on which predictions are scored.
         native_grid: the CT's own grid.
-        native_hu: (300,) voxels of the CT by Hounsfield units (`native_hu.hu_counts`); zeros where nobody counted.
+        native_hu: (300,) voxels of the CT by Hounsfield units (in the bins of `native_hu`); zeros where nobody counted.
         slice_prints: of the native slices along all three axes (`preparation/fingerprints.py`), of dtype `SLICE_PRINT`.
     """
 

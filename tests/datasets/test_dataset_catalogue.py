@@ -84,6 +84,13 @@ def test_known_contents_name_every_patient_and_are_hashes():
     assert all(re.fullmatch(r"[0-9a-f]{64}", value) for value in contents.values() if value is not None)
 
 
+def test_slices_of_every_ircadb_patient_are_known():
+    slices = entry("ircadb").slices
+    assert list(slices) == list(entry("ircadb").contents)
+    assert sum(slices.values()) == 2823
+    assert (slices["3Dircadb1.1"], slices["3Dircadb1.17"]) == (129, 119)
+
+
 def test_kits_lists_scan_and_mask_of_each_case():
     names = [archive.name for archive in entry("kits23").archives]
     assert len(names) == 2 * 489

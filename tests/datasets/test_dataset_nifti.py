@@ -110,3 +110,30 @@ def test_garbage_after_the_compressed_voxels(tmp_path):
     path.write_bytes(path.read_bytes() + b"garbage")
     with pytest.raises(InputError, match=r"a\.nii\.gz: is no whole NIfTI file"):
         read_image(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: data[:-1], lambda data: data[:-8] + bytes([data[-8] ^ 1]) + data[-7:]],
+    ids=["cut", "changed"],
+)
+def test_a_checksum_that_does_not_hold_after_whole_voxels(tmp_path, damage):
+    path = with_forms(tmp_path / "a.nii.gz", SFORM, None)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InputError, match=r"a\.nii\.gz: is no whole NIfTI file"):
+        read_image(path)
+
+
+def test_a_scaled_scan_is_never_held_in_64_bits(tmp_path):
+    stored = np.zeros((256, 256, 200), np.int16)
+    stored[100:, :, 7] = 400
+    image = nibabel.Nifti1Image(stored, SFORM)
+    image.header.set_slope_inter(2.5, -1000)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    tracemalloc.start()
+    try:
+        read, _ = read_image(tmp_path / "a.nii.gz")
+        assert tracemalloc.get_traced_memory()[1] < 1.1 * read.nbytes + 10 * 2**22
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(read, (stored * 2.5 - 1000).astype(np.float32))

@@ -1,6 +1,8 @@
 """`dataset.yaml`: what a description means, and that whatever else is in the file is told in one line."""
 
 import tempfile
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,19 @@ def test_the_catalogue_comes_first_and_own_sources_are_datasets(described):
     assert dataset_of("msd03") == "msd"
     assert dataset_of("my_hospital") == "my_hospital"
     assert "msd03" in sources()
+
+
+@pytest.mark.parametrize("key", ["labels", "title", "not_a_target", "not_annotated"])
+def test_a_bomb_of_aliases_is_told_at_once(described, key):
+    """Forty million items in a file of some 300 characters, of which a message shows the first few."""
+    levels = "".join(f"{own}: &{own} [{','.join([f'*{inner}'] * 9)}]\n" for inner, own in pairwise("abcdefgh"))
+    folder = described(f"a: &a [{','.join('x' * 9)}]\n{levels}{key}: *h\n")
+    began = time.perf_counter()
+    description, problems = parse(folder)
+    assert time.perf_counter() - began < 1
+    assert description is None
+    assert any(f", {key}" in problem.where and "..." in str(problem) for problem in problems)
+    assert all(len(str(problem)) < 1000 for problem in problems)
 
 
 labels = st.dictionaries(

@@ -35,7 +35,9 @@ def test_a_download_is_linked_and_recorded(server, entry, tmp_path, hasty):
     assert (tmp_path / "out/scan.bin").is_symlink()
     record = json.loads((tmp_path / "out/origin.json").read_text())
     assert record["origin"] == "download"
-    assert record["files"] == [{"name": "scan.bin", "sha256": GOOD["sha256"], "bytes": len(CONTENT)}]
+    assert record["files"] == [
+        {"name": "scan.bin", "sha256": GOOD["sha256"], "bytes": len(CONTENT), "checked": "SHA-256 of the catalogue"}
+    ]
     assert record["note"] == "1 of 1 files checked against a published hash"
 
 
@@ -115,7 +117,7 @@ def test_the_folder_of_a_collection_is_linked_file_by_file(entry, tmp_path, hast
         acquire(scans, DOWNLOAD, tmp_path, tmp_path / "out", hasty)
     slice_file = tmp_path / "downloads/toy/Scans/P1/1.dcm"
     slice_file.parent.mkdir(parents=True)
-    slice_file.write_bytes(b"1")
+    slice_file.write_bytes(bytes(128) + b"DICM")
     acquire(scans, DOWNLOAD, tmp_path, tmp_path / "out", hasty)
     assert (tmp_path / "out/Scans/P1/1.dcm").resolve() == slice_file
 
@@ -158,7 +160,7 @@ def test_a_local_file_the_catalogue_knows_is_verified(entry, tree, known):
 
 def test_a_file_of_another_size_is_refused_before_it_is_hashed(entry, tree, monkeypatch):
     acquire(entry(archive(size=len(CONTENT))), local("one/scan.bin"), tree, tree / "whole")
-    monkeypatch.setattr(verify.pooch, "file_hash", None)
+    monkeypatch.setattr(verify, "against", None)
     with pytest.raises(InputError, match=r"scan\.bin: has size 6000 bytes, the catalogue expects 7000 bytes; .*fetch"):
         acquire(entry(archive(size=7000)), local("one/scan.bin"), tree, tree / "cut")
 

@@ -17,7 +17,12 @@ WITHDRAWN = ("PANCREAS_0025",)
 
 
 def slices(patient: str) -> dict[str, bytes]:
-    return {f"{number:08d}.dcm": f"{patient} slice {number}".encode() * 99 for number in range(3)}
+    return {f"{number:08d}.dcm": dicom(f"{patient} slice {number}") for number in range(3)}
+
+
+def dicom(text: str) -> bytes:
+    """A file with DICOM's preamble and mark."""
+    return bytes(128) + b"DICM" + text.encode() * 99
 
 
 def zipped(files: dict[str, bytes], sums: dict[str, str] | None = None) -> bytes:
@@ -57,7 +62,8 @@ def collection(server, toy):
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = (path for path in folder.rglob("[!.]*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def whole_tree() -> dict[str, bytes]:
@@ -72,7 +78,10 @@ def whole_tree() -> dict[str, bytes]:
 
 
 def test_every_wanted_series_is_fetched_and_listed(server, collection, tmp_path, hasty):
-    assert fetch(collection, tmp_path, hasty) == {"Pancreas-CT": tmp_path / "Pancreas-CT"}
+    found = fetch(collection, tmp_path, hasty)
+    assert {name: file.path.read_bytes() for name, file in found.items()} == {
+        f"Pancreas-CT/{name}": content for name, content in whole_tree().items()
+    }
     assert tree(tmp_path / "Pancreas-CT") == whole_tree()
     assert len(server.asked) == 1 + len(PATIENTS)
     assert server.connections == 1
@@ -105,7 +114,7 @@ GOOD_SUMS = {name: hashlib.md5(content).hexdigest() for name, content in BAD.ite
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (zipped(BAD | {"00000001.dcm": b"damaged"}, GOOD_SUMS), "packs a damaged slice 00000001.dcm"),
+        (zipped(BAD | {"00000001.dcm": dicom("damaged")}, GOOD_SUMS), "packs a damaged slice 00000001.dcm"),
         (zipped({"00000000.dcm": BAD["00000000.dcm"]}, GOOD_SUMS), "packs a series without its slice 00000001.dcm"),
         (zipped({"00000000.dcm": BAD["00000000.dcm"]}), "packs 1 slices where it lists 3"),
         (zipped(BAD | {"../escaped.dcm": b"x"}), "its series reaches out of its tree"),
@@ -156,13 +165,66 @@ def test_a_busy_service_is_asked_again_for_its_list(server, collection, tmp_path
     assert tree(tmp_path / "Pancreas-CT") == whole_tree()
 
 
+def drop(folder: Path, *patients: str, count: int = 3) -> None:
+    """Patients in the folders that the collection's own download tool makes."""
+    for patient in patients:
+        series = folder / "Pancreas-CT" / patient / "11-24-2015-CT/Pancreas-1"
+        series.mkdir(parents=True)
+        for number in range(count):
+            (series / f"1-{number:03d}.dcm").write_bytes(dicom(f"{number}"))
+
+
 def test_patients_dropped_in_by_hand_are_used(server, collection, tmp_path, hasty):
-    """In the folders that the collection's own download tool makes."""
-    dropped = tmp_path / "Pancreas-CT/PANCREAS_0002/11-24-2015-CT/Pancreas-1/1-001.dcm"
-    dropped.parent.mkdir(parents=True)
-    dropped.write_bytes(b"slice")
-    fetch(collection, tmp_path, hasty)
+    drop(tmp_path, PATIENTS[1])
+    found = fetch(collection, tmp_path, hasty)
     assert address(PATIENTS[1]) not in server.paths()
-    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*0002/**/*.dcm")] == [
-        "Pancreas-CT/PANCREAS_0002/11-24-2015-CT/Pancreas-1/1-001.dcm"
-    ]
+    assert sorted(path.name for path in tmp_path.rglob("*0002/**/*.dcm")) == ["1-000.dcm", "1-001.dcm", "1-002.dcm"]
+    checks = {name.split("/")[1]: file.check for name, file in found.items() if name.endswith(".dcm")}
+    assert checks == {
+        PATIENTS[0]: "MD5 of the service's md5hashes.csv",
+        PATIENTS[1]: "the number of slices in the service's list",
+        PATIENTS[2]: "MD5 of the service's md5hashes.csv",
+    }
+
+
+@pytest.mark.parametrize("dropped", [PATIENTS, PATIENTS[:1]])
+def test_folders_that_hold_no_dicom_are_no_patients(server, collection, tmp_path, hasty, dropped):
+    for patient in dropped:
+        (tmp_path / "Pancreas-CT" / patient).mkdir(parents=True)
+        (tmp_path / "Pancreas-CT" / patient / "readme.txt").write_text("hi")
+        (tmp_path / "Pancreas-CT" / patient / "1.dcm").write_bytes(b"no slice")
+    with pytest.raises(InputError, match=r"PANCREAS_0001: holds 0 DICOM slices where 3 are listed; complete it"):
+        fetch(collection, tmp_path, hasty)
+    assert (tmp_path / "Pancreas-CT" / PATIENTS[0] / "readme.txt").exists()
+
+
+def test_a_dropped_patient_that_lacks_slices_is_refused(server, collection, tmp_path, hasty):
+    drop(tmp_path, *PATIENTS[:2])
+    drop(tmp_path, PATIENTS[2], count=2)
+    with pytest.raises(InputError, match=r"PANCREAS_0003: holds 2 DICOM slices where 3 are listed; complete it"):
+        fetch(collection, tmp_path, hasty)
+
+
+def test_dropped_patients_are_used_unchecked_where_the_service_is_mute(server, collection, tmp_path, hasty, capsys):
+    drop(tmp_path, *PATIENTS)
+    server.pages["/v4/getSeries?Collection=Pancreas-CT"].status = 500
+    found = fetch(collection, tmp_path, hasty)
+    assert len(found) == 9
+    assert {file.check for file in found.values()} == {""}
+    assert "slices not compared with" in capsys.readouterr().err
+    assert len(server.asked) == 1
+
+
+def test_a_slice_that_was_damaged_or_lost_since_it_was_fetched_is_told_without_a_network(
+    server, collection, tmp_path, hasty
+):
+    fetch(collection, tmp_path, hasty)
+    server.stop()
+    damaged = next((tmp_path / "Pancreas-CT" / PATIENTS[1]).rglob("00000001.dcm"))
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-1])
+    with pytest.raises(InputError, match=r"00000001\.dcm: has md5 .*it is damaged: remove .*PANCREAS_0002 to have it"):
+        fetch(collection, tmp_path, hasty)
+    damaged.unlink()
+    with pytest.raises(InputError, match=r"PANCREAS_0002: holds 2 DICOM slices where 3 are listed"):
+        fetch(collection, tmp_path, hasty)

@@ -40,7 +40,7 @@ def test_the_token_is_sent_to_the_service_and_not_to_the_storage_it_redirects_to
     monkeypatch.setenv("TOY_TOKEN", f"  {SECRET}\n")
     storage = other_server.serve("/bucket/raw", CONTENT, cuts=[1000])
     server.serve("/entity/syn1/file", status=307, headers={"Location": f"{storage}?{SIGNATURE}"})
-    place = fetch(raw_data(Address(f"{server.url}/entity/syn1/file", "synapse")), tmp_path, hasty)["RawData.zip"]
+    place = fetch(raw_data(Address(f"{server.url}/entity/syn1/file", "synapse")), tmp_path, hasty)["RawData.zip"].path
     assert place.read_bytes() == CONTENT
     assert sent_tokens(server) == [f"Bearer {SECRET}"] * 2  # a signed address ages: the break asks for a new one
     assert sent_tokens(other_server) == [None, None]

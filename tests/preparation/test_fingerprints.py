@@ -1,5 +1,7 @@
 """Prints survive what data sets do to a scan, and nothing else does."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.preparation.fingerprints import NO_DIGEST, fingerprint, slice_prints
+from universal_diffusion.native_hu import EDGES
+from universal_diffusion.preparation.fingerprints import HIGHEST, LOWEST, NO_DIGEST, fingerprint, prints
 from universal_diffusion.preparation.repeats import LEAST_RUN, coincidences, longest_runs
 
 SCANS = arrays.arrays(np.int16, arrays.array_shapes(min_dims=3, max_dims=3, max_side=6))
@@ -26,7 +29,7 @@ def body(seed: int, noise_seed: int) -> np.ndarray:
 
 def longest(first: np.ndarray, second: np.ndarray):
     """The longest run of equal slices of two scans, or None."""
-    runs = list(longest_runs(coincidences([slice_prints(first), slice_prints(second)])).itertuples())
+    runs = list(longest_runs(coincidences([prints(scan).slice_prints for scan in (first, second)])).itertuples())
     return runs[0] if runs else None
 
 
@@ -71,23 +74,48 @@ def test_a_copy_cropped_clipped_turned_offset_and_requantised_is_recognised(
     assert run.offset_hu == offset
 
 
+@pytest.mark.parametrize("offset", [-24.5, -0.5, 0.5, 10.5])
+def test_an_offset_by_half_a_unit_is_recognised(offset):
+    """Halves go upwards in every slice, not to the even number: an offset moves all values alike."""
+    scan = body(3, 0)
+    assert longest((scan + offset).astype(np.float32), scan).matched_slices == max(SHAPE)
+
+
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 5), st.integers(6, 9))
 @settings(max_examples=20, deadline=None)
 def test_another_patient_and_another_scan_of_the_same_are_not(seed, other, first_noise, second_noise):
     assert longest(body(seed, first_noise), body(other, second_noise)) is None
 
 
+@given(
+    arrays.arrays(np.float32, st.just((4, 3, 5)), elements=st.integers(-36_000, 36_000).map(lambda n: n / 4)),
+    st.permutations(range(3)),
+)
+@settings(max_examples=60, deadline=None)
+def test_one_count_gives_what_numpy_counts_for_each_purpose(scan, axes):
+    """Values of quarters of HU, beyond what slices and bins tell apart too, in any axis order."""
+    told, values = prints(scan.transpose(axes)), np.floor(scan + 0.5).astype("<i8")
+    pairs = np.stack(np.unique(values, return_counts=True), axis=1).astype("<i8")
+    assert told.fingerprint == hashlib.sha256(pairs.tobytes() + (60).to_bytes(8, "little")).hexdigest()
+    inside = np.clip(scan, EDGES[0], EDGES[-1] - 1)
+    np.testing.assert_array_equal(told.native_hu, np.histogram(inside, EDGES)[0])
+    cuts = [cut for axis in axes for cut in np.moveaxis(np.clip(values, LOWEST, HIGHEST), axis, 0)]
+    if values.min() <= HIGHEST and values.max() >= LOWEST:
+        levels = [np.sort(cut, axis=None)[-max(1, cut.size // 10)] for cut in cuts]
+        np.testing.assert_array_equal(told.slice_prints["level"], levels)
+
+
 def test_prints_are_told_by_axis_in_array_order():
-    prints = slice_prints(body(1, 0))
-    np.testing.assert_array_equal(prints["axis"], np.repeat([0, 1, 2], SHAPE))
-    turned = slice_prints(body(1, 0)[::-1])
-    np.testing.assert_array_equal(prints[prints["axis"] == 0], turned[turned["axis"] == 0][::-1])
-    assert len(np.unique(prints["digest"])) == len(prints)
+    straight = prints(body(1, 0)).slice_prints
+    np.testing.assert_array_equal(straight["axis"], np.repeat([0, 1, 2], SHAPE))
+    turned = prints(body(1, 0)[::-1]).slice_prints
+    np.testing.assert_array_equal(straight[straight["axis"] == 0], turned[turned["axis"] == 0][::-1])
+    assert len(np.unique(straight["digest"])) == len(straight)
 
 
 def test_level_is_reached_by_a_tenth_of_the_pixels():
     scan = np.arange(-200, 200).reshape(20, 20, 1).astype(np.float32)
-    across = slice_prints(scan)[-1]
+    across = prints(scan).slice_prints[-1]
     assert across["level"] == 160
     assert (scan >= across["level"]).mean() == 0.1
 
@@ -97,7 +125,7 @@ def test_level_is_reached_by_a_tenth_of_the_pixels():
 def test_padding_says_nothing(value, values):
     padding = np.full((40, 40, 3), value)
     padding[0, :values] += np.arange(1, values + 1)[:, None]
-    assert set(slice_prints(padding)["digest"]) == {NO_DIGEST}
+    assert set(prints(padding).slice_prints["digest"]) == {NO_DIGEST}
 
 
 def test_limits_are_a_resampled_copy_and_one_cropped_along_two_axes():

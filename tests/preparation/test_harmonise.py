@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib.image
@@ -22,7 +22,7 @@ from universal_diffusion.errors import InputError
 from universal_diffusion.preparation import harmonise, inventory, overlays
 from universal_diffusion.preparation.acquire import acquire
 from universal_diffusion.preparation.harmonise import harmonise_cases
-from universal_diffusion.preparation.pictures import fullest_slice
+from universal_diffusion.preparation.pictures import Tile, fullest_slice, sheet, views
 from universal_diffusion.preparation.shards import shard_of
 from universal_diffusion.preparation.splits import SplitRow, write_splits
 from universal_diffusion.preparation.transforms import harmonise as harmonised
@@ -106,11 +106,13 @@ def test_the_steps_from_a_local_folder_to_the_sheet(tmp_path, monkeypatch):
 
 
 def test_each_picture_is_titled_by_its_own_case():
-    volume = harmonised(ToyReader().read("spleen_2"), SETTINGS)
-    figure = overlays.sheet([volume, replace(volume)], ["train", "test"])
-    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    shown = views(harmonised(ToyReader().read("spleen_2"), SETTINGS))
+    figure = sheet([Tile(name, "", shown) for name in "abc"], "", across=2, picture_inch=2.0)
+    places = {text.get_text(): text.get_position() for text in figure.texts if text.get_text()}
+    corners = [axes.get_position() for axes in figure.axes[::2]]
     plt.close(figure)
-    assert titles == ["msd09 spleen_2 (train)", "", "msd09 spleen_2 (test)", ""]
+    for name, corner in zip("abc", corners, strict=True):
+        assert places[name] == pytest.approx((corner.x0, corner.y1), abs=0.1)
 
 
 def test_the_fullest_slice_shows_most_targets_then_most_voxels_then_most_tissue():

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from universal_diffusion.preparation.fingerprints import slice_prints
+from universal_diffusion.preparation.fingerprints import prints
 from universal_diffusion.preparation.repeats import LEAST_RUN, coincidences, longest_runs
 from universal_diffusion.segmentation.ct_input import read_ct
 
@@ -29,7 +29,7 @@ def cts() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def known(cts) -> list[np.ndarray]:
-    return [slice_prints(image) for image in cts.values()]
+    return [prints(image).slice_prints for image in cts.values()]
 
 
 def test_not_one_slice_of_two_patients_coincides(known):
@@ -50,10 +50,10 @@ def test_a_copy_is_recognised_among_all(cts, known, name, copy):
     stored = COPIES[copy](cts[name])
     if copy.startswith("stored"):
         stored = (stored.astype(np.uint16) * (np.ptp(cts[name]) / 65535) + cts[name].min()).astype(np.float32)
-    runs = longest_runs(coincidences([*known, slice_prints(stored)]))
+    runs = longest_runs(coincidences([*known, prints(stored).slice_prints]))
     assert [list(CTS)[scan] for scan in runs[runs["matched_slices"] >= LEAST_RUN]["scan"]] == [name]
 
 
 def test_another_noise_makes_another_scan(cts, known):
     again = cts["s0009"] + np.random.default_rng(0).choice([-1, 0, 1], cts["s0009"].shape)
-    assert coincidences([*known, slice_prints(again)]).empty
+    assert coincidences([*known, prints(again).slice_prints]).empty

@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from universal_diffusion.preparation.labels import resample_labels, smoothed, target_boxes
+from universal_diffusion.preparation.label_resampling import resample_labels, smoothed, target_boxes
 from universal_diffusion.targets import all_targets, bits, mask
 from universal_diffusion.volumes import Grid
 
@@ -157,3 +157,9 @@ def test_smoothing_leaves_axes_alone_that_do_not_become_coarser():
     coarser = smoothed(noise, (1.0, 1.0, 4.0))
     assert coarser.std() < 0.6
     assert np.allclose(coarser, ndimage.gaussian_filter1d(noise, 1.5, axis=2, mode="nearest"), atol=1e-6)
+
+
+def test_smoothing_is_scipy_s_to_the_bit_in_any_axis_order():
+    noise = np.random.default_rng(5).normal(0, 300, (9, 12, 14)).astype(np.float32).transpose(2, 0, 1)
+    expected = ndimage.gaussian_filter(noise, (0.4, 0.0, 0.75), mode="nearest", truncate=4.0)
+    assert np.array_equal(smoothed(noise, (1.8, 0.7, 2.5)), expected)

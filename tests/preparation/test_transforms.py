@@ -8,7 +8,7 @@ import pytest
 
 from universal_diffusion.datasets.base import Case
 from universal_diffusion.errors import InputError
-from universal_diffusion.preparation.labels import resample_labels, target_boxes
+from universal_diffusion.preparation.label_resampling import resample_labels, target_boxes
 from universal_diffusion.preparation.transforms import body_mask, harmonise, harmonise_image
 from universal_diffusion.settings import Preparation
 from universal_diffusion.targets import bits, mask

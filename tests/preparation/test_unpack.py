@@ -4,8 +4,10 @@ import contextlib
 import gzip
 import hashlib
 import io
+import lzma
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -189,6 +191,55 @@ def test_a_bomb_in_a_compressed_tar_is_refused_also_behind_its_last_member(archi
             unpack(archives, tmp_path / "native", None)
 
 
+def header_bomb(path: Path, kind: bytes, size: int, count: int = 1) -> None:
+    """A packed tar of `count` headers before its member, each of which declares `size` bytes and holds them."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.size, header.type = size, kind
+    with lzma.open(path, "wb", preset=0) if path.suffix == ".tar" else gzip.open(path, "wb", 1) as file:
+        for _ in range(count):
+            file.write(header.tobuf(tarfile.USTAR_FORMAT) + b"a" * size)
+        file.write(tarfile.TarInfo("member").tobuf() + bytes(10240))
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize("name", ["bomb.tar.gz", "bomb.tgz", "bomb.tar"])
+def test_a_header_of_a_tar_is_not_inflated_into_memory(archives, tmp_path, kind, name):
+    """Nor is a .tar taken for xz or bzip2, which pack closer than the bound foresees."""
+    header_bomb(archives / name, kind, 48 * 2**20)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=rf"{name}: (has a header of 50331648 bytes|is truncated or damaged)"):
+        unpack(archives, tmp_path / "native", None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20
+
+
+def test_the_headers_of_a_tar_are_spent_of_its_bound(archives, tmp_path, monkeypatch):
+    monkeypatch.setattr(extraction, "ALLOWANCE", 2**20)
+    monkeypatch.setattr(extraction, "EXPANSION", 1)
+    header_bomb(archives / "bomb.tar.gz", tarfile.GNUTYPE_LONGNAME, 200 * 1024, count=10)
+    with pytest.raises(InputError, match=r"bomb\.tar\.gz: would expand to more than"):
+        unpack(archives, tmp_path / "native", None)
+
+
+def test_headers_without_end_are_damage(archives, tmp_path):
+    header_bomb(archives / "bomb.tar.gz", tarfile.GNUTYPE_LONGNAME, 512, count=5000)
+    with pytest.raises(InputError, match=r"bomb\.tar\.gz: is truncated or damaged"):
+        unpack(archives, tmp_path / "native", None)
+
+
+def test_the_holes_of_a_sparse_member_are_spent_of_the_bound(archives, tmp_path):
+    sparse = tarfile.TarInfo("sparse")
+    sparse.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(sparse.tobuf(tarfile.GNU_FORMAT))
+    header[483:495] = b"%011o\0" % (10**9)  # the size with its holes
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (archives / "bomb.tar").write_bytes(bytes(header) + bytes(10240))
+    with pytest.raises(InputError, match=r"bomb\.tar: would expand to more than"):
+        unpack(archives, tmp_path / "native", None)
+
+
 def test_sizes_that_lie_are_damage_and_write_no_more_than_they_say(archives, tmp_path):
     content = write_zip(archives / "lie.zip", {"a": bytes(10_000)})
     (archives / "lie.zip").write_bytes(content.replace(struct.pack("<I", 10_000), struct.pack("<I", 10)))
@@ -267,6 +318,24 @@ def test_other_content_than_the_published_is_refused_unless_we_wrote_it(archives
     assert read_origin(tmp_path / "native").contents == {"P1": content_hash(archives / "P1")}
 
 
+@pytest.mark.parametrize("lost", [(3, 4), (0,), ()])
+def test_trap_ircadb_a_scan_that_lost_slices_at_an_end_is_refused_unless_we_wrote_it(archives, tmp_path, lost):
+    """The masks lost theirs too, so that the patient alone says nothing."""
+    for folder in ("PATIENT_DICOM", "MASKS_DICOM/liver"):
+        for number in sorted({*range(5)} - {*lost}):
+            path = archives / f"P1/{folder}/{folder}/image_{number}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"slice")
+    given = (archives, tmp_path / "native", None, {"P1": None}, {"P1": 5})
+    if lost:
+        told = rf"^P1: holds {5 - len(lost)} slices in PATIENT_DICOM, the catalogue expects 5; it is incomplete"
+        with pytest.raises(InputError, match=told):
+            unpack(*given)
+        write_origin(archives, Origin("phantom", (), ""))
+    unpack(*given)
+    assert list(read_origin(tmp_path / "native").contents) == ["P1"]
+
+
 @pytest.mark.real_data
 @pytest.mark.skipif(not REAL.is_dir(), reason="3D-IRCADb patients 1 and 17 of ../shared/data are not here")
 @pytest.mark.parametrize("case", ["3Dircadb1.1", "3Dircadb1.17"])
@@ -274,9 +343,10 @@ def test_real_patients_have_the_content_that_the_catalogue_expects(archives, tmp
     (archives / case).mkdir()
     for path in (REAL / case).glob("*.zip"):
         (archives / case / path.name).symlink_to(path)
-    contents = entry("ircadb").contents
+    known = entry("ircadb")
+    contents = known.contents
     assert contents[case]
-    unpack(archives, tmp_path / "native", None, contents)
+    unpack(archives, tmp_path / "native", None, contents, known.slices)
     assert read_origin(tmp_path / "native").contents == {case: contents[case]}
 
 

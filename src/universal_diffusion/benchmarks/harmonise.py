@@ -28,7 +28,7 @@ from monai.transforms import (
     SpatialPadd,
 )
 
-from universal_diffusion.benchmarks.record import write_record
+from universal_diffusion.benchmarks.record import peak_gib, write_record
 from universal_diffusion.benchmarks.scans import HU_WINDOW, native
 from universal_diffusion.datasets.catalogue import entry
 from universal_diffusion.datasets.readers import reader
@@ -99,12 +99,6 @@ def run(name: str, root: Path) -> dict[str, float]:
         "of which reading": read - started,
         "peak GiB": peak_gib(),
     }
-
-
-def peak_gib() -> float:
-    """The largest resident memory that this process ever had."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
 
 
 def measured(name: str, root: Path) -> dict[str, float]:

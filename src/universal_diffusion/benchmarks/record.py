@@ -25,6 +25,12 @@ def seconds(work: Callable[[], object], repeats: int, before: Callable[[], objec
     return statistics.median(times)
 
 
+def peak_gib() -> float:
+    """The largest resident memory that this process ever had."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
+
+
 def forget(paths: Sequence[Path]) -> None:
     """Drop files from the page cache, so that the next read comes from the disk, as with a store larger than memory."""
     for path in paths:

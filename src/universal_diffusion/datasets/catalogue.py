@@ -82,6 +82,7 @@ class Entry:
         not_mapped: regular expression of names that are no target -> why.
         contents: folder of the native tree -> the hash of its slices (`preparation/contents.py`) that a copy must have,
             None where only its own is recorded.
+        slices: folder of the native tree -> slices of the scan in it.
     """
 
     key: str
@@ -100,6 +101,7 @@ class Entry:
     not_mapped: Mapping[str, str]
     citation: str = ""
     contents: Mapping[str, str | None] = field(default_factory=dict)
+    slices: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def annotated(self) -> tuple[str, ...]:
@@ -170,6 +172,7 @@ def _entry(key: str, fields: Mapping, content: Mapping) -> Entry:
         not_mapped=MappingProxyType(fields.get("not_mapped", {})),
         citation=row["citation"],
         contents=MappingProxyType(fields.get("contents", {})),
+        slices=MappingProxyType(fields.get("slices", {})),
     )
 
 

@@ -42,12 +42,16 @@ def encode(codes: np.ndarray, table: Mapping[int, tuple[str, ...]], where: Path)
     if codes.min() >= 0 and codes.max() <= max(table):
         by_code = np.array([bits_of(table.get(code, ())) for code in range(max(table) + 1)], np.uint32)
         by_code[[code for code in range(1, max(table)) if code not in table]] = UNKNOWN
-        bits = np.empty_like(codes, np.uint32)
+        bits = np.zeros(codes.shape, np.uint32, order="F" if codes.flags.f_contiguous else "C")
+        union = np.uint32(0)
         slowest = int(np.argmax(codes.strides))
         planes = zip(np.moveaxis(bits, slowest, 0), np.moveaxis(codes, slowest, 0), strict=True)
-        for plane, plane_codes in planes:  # a look-up of the whole array would take 8 bytes a voxel
-            plane[...] = by_code[plane_codes]
-        if not (bits & UNKNOWN).any():
+        for plane, plane_codes in planes:  # the background's memory is never written, and so never taken
+            labelled = plane_codes != 0
+            held = by_code[plane_codes[labelled]]
+            plane[labelled] = held
+            union |= np.bitwise_or.reduce(held)
+        if not union & UNKNOWN:
             return bits
     unknown = sorted(set(np.unique(codes).tolist()) - {0, *table})
     raise InputError(

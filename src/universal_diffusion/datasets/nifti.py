@@ -4,10 +4,13 @@ import gzip
 import math
 import textwrap
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import nibabel
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 
 from universal_diffusion.datasets.grids import axis_codes, check_affine
 from universal_diffusion.datasets.hounsfield import check_hounsfield
@@ -15,6 +18,7 @@ from universal_diffusion.errors import InputError
 
 MOST_VOXELS = 2**31  # 8192 slices of 512 x 512
 DEFLATE_MOST = 1032  # bytes that gzip can pack into one
+AT_ONCE = 2**22  # bytes of voxels that are read and scaled at a time
 # Share of a voxel edge by which sform and qform may differ along it: a tenth is 6 degrees, or 10 % of the spacing. It
 # covers rounding, and the shear of headers (AbdomenCT-1K's) that a qform cannot say.
 FORM_TOLERANCE = 0.1
@@ -38,25 +42,27 @@ def read_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: if it is unreadable, not 3-D, says nothing of its orientation, or cannot be in Hounsfield units.
     """
-    values, affine = read_values(path)
     with np.errstate(over="ignore"):  # what 32 bits cannot hold becomes infinite, and is refused
-        image = np.asarray(values, np.float32)
+        image, affine = _read(path, lambda values: values.astype(np.float32, copy=False))
     check_hounsfield(image, path)
     return image, affine
 
 
 def read_label(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a label map: an integer array of native codes, and its affine. Codes that are no integers: InputError."""
-    values, affine = read_values(path)
-    if np.issubdtype(values.dtype, np.integer):
-        return values, affine
-    with np.errstate(invalid="ignore"):
-        codes = values.astype(np.int32)
-    if not np.array_equal(codes, values):  # so neither fractions, nor NaN, nor what 32 bits cannot hold
-        raise InputError(
-            path, "holds label values that are no whole numbers", "give the label map, not a resampled or soft one"
-        )
-    return codes, affine
+
+    def codes(values: np.ndarray) -> np.ndarray:
+        if np.issubdtype(values.dtype, np.integer):
+            return values
+        with np.errstate(invalid="ignore"):
+            whole = values.astype(np.int32)
+        if not np.array_equal(whole, values):  # so neither fractions, nor NaN, nor what 32 bits cannot hold
+            raise InputError(
+                path, "holds label values that are no whole numbers", "give the label map, not a resampled or soft one"
+            )
+        return whole
+
+    return _read(path, codes)
 
 
 def read_values(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -69,27 +75,53 @@ def read_values(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: as `read_image`, but for what the values mean.
     """
+    return _read(path, lambda values: values)
+
+
+def _read(path: Path, converted: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """`read_values`, `converted` some slices at a time as they are decompressed."""
     try:
         file = nibabel.load(path)
         _check_size(file, path)
         check_affine(file.affine, path)
         _check_forms(file.header, path)
-        values = np.asanyarray(file.dataobj)
-        _require_end(path)
+        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as stream:
+            values = _values(_voxels(file, stream, path), converted)
+            while path.name.endswith(".gz") and stream.read(2**20):
+                pass  # gzip compares the checksum at the end, also of what follows the voxels
     except FileNotFoundError:
         raise InputError(path, "does not exist", "check the archive it should come from") from None
     except UNREADABLE as error:
         reason = textwrap.shorten(str(error), 160) or type(error).__name__
         raise InputError(path, f"is no whole NIfTI file ({reason})", "unpack or download its archive again") from None
-    if values.dtype.kind not in "iuf":
+    return values, np.asarray(file.affine, np.float64)
+
+
+def _voxels(file: nibabel.Nifti1Pair, stream: BinaryIO, path: Path) -> ArrayProxy:
+    """The file's voxels as read from `stream`, without trailing axes of length 1."""
+    stored = file.dataobj
+    if stored.dtype.kind not in "iuf":
         raise InputError(
             path, "holds colours or complex numbers, expected one number a voxel", "give a grey-value file"
         )
-    while values.ndim > 3 and values.shape[-1] == 1:
-        values = values[..., 0]
-    if values.ndim != 3:
-        raise InputError(path, f"has {values.ndim} dimensions instead of 3", "give a single 3-D volume")
-    return values, np.asarray(file.affine, np.float64)
+    shape = stored.shape
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3:
+        raise InputError(path, f"has {len(shape)} dimensions instead of 3", "give a single 3-D volume")
+    return ArrayProxy(stream, (shape, stored.dtype, stored.offset, stored.slope, stored.inter))
+
+
+def _values(voxels: ArrayProxy, converted: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """All voxels, in the order of the file (the first axis fastest)."""
+    depth = voxels.shape[2]
+    together = max(1, AT_ONCE // (math.prod(voxels.shape[:2]) * voxels.dtype.itemsize))
+    for first in range(0, depth, together):
+        part = converted(voxels[..., first : first + together])
+        if first == 0:
+            values = np.empty(voxels.shape, part.dtype, order="F")
+        values[..., first : first + together] = part
+    return values
 
 
 def _check_size(file: nibabel.Nifti1Pair, path: Path) -> None:
@@ -116,11 +148,3 @@ def _check_forms(header: nibabel.Nifti1Header, path: Path) -> None:
         codes = f"sform {axis_codes(sform)}, qform {axis_codes(qform)}, {apart.max():.0%} of a voxel apart at each step"
         problem = f"says two things of how it lies in the patient ({codes})"
         raise InputError(path, problem, "find out which holds, and give the file one of them")
-
-
-def _require_end(path: Path) -> None:
-    """Read a gzip file to its checksum, which nibabel leaves unread; EOFError or OSError where it does not hold."""
-    if path.name.endswith(".gz"):
-        with gzip.open(path) as file:
-            while file.read(2**20):
-                pass

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from universal_diffusion.boxes import bounding_box
 from universal_diffusion.datasets.catalogue import MERGED
 from universal_diffusion.datasets.hounsfield import BODY_HU
 from universal_diffusion.datasets.labels import MERGED_BITS, bits_of
@@ -34,7 +35,7 @@ def resolve(labels: np.ndarray, image: np.ndarray, affine: np.ndarray, where: Pa
         affine: 4 x 4 to RAS millimetres.
         where: the scan, for the error message.
     """
-    if not (labels & bits_of(MERGED)).any():
+    if not np.bitwise_or.reduce(labels, axis=None) & bits_of(MERGED):
         return labels
     return split(labels, affine, midline(image, affine, where))
 
@@ -88,9 +89,9 @@ def split(labels: np.ndarray, affine: np.ndarray, midline_x_mm: float) -> np.nda
     result = labels & ~merged_bits
     for name, pair in MERGED.items():
         merged = (labels & MERGED_BITS[name]) != 0
-        if not merged.any():
+        box = bounding_box(merged)
+        if box is None:
             continue
-        box = _bounding_box(merged)
         start = np.eye(4)
         start[:3, 3] = [extent.start for extent in box]
         right = _coordinate(merged[box].shape, affine @ start, 0) > midline_x_mm
@@ -127,12 +128,6 @@ def _coordinate(shape: tuple[int, ...], affine: np.ndarray, axis: int) -> np.nda
     i, j, k = np.ogrid[tuple(slice(length) for length in shape)]
     a, b, c, offset = affine[axis]
     return (a * i + offset) + b * j + c * k
-
-
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """Slices of the smallest box that holds all of a mask that is not empty."""
-    occupied = (np.flatnonzero(mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1)))
-    return tuple(slice(int(places[0]), int(places[-1]) + 1) for places in occupied)
 
 
 def _lesion_bits(sides: tuple[str, str]) -> np.uint32:

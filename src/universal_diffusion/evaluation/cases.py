@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from universal_diffusion.csv_tables import read_csv
 from universal_diffusion.errors import InputError
 from universal_diffusion.files import write_text
 from universal_diffusion.systems import System
@@ -37,12 +38,12 @@ def read_cases(path: Path) -> pd.DataFrame:
     """Read such a table. Raises InputError when it is none."""
     names = dict.fromkeys([*IDENTITY, "part", "outcome"], str)
     try:
-        cases = pd.read_csv(path, dtype=names | dict.fromkeys(MEASURES, float))
+        cases = read_csv(path, names | dict.fromkeys(MEASURES, float))
     except (OSError, ValueError) as error:
         raise InputError(path, f"is no table of scores ({error})", "run rule `score` again") from None
     if list(cases.columns) != COLUMNS:
         raise InputError(path, f"has columns {list(cases.columns)}, expected {COLUMNS}", "run rule `score` again")
-    return cases.fillna(dict.fromkeys(names, ""))
+    return cases
 
 
 def collect(parts: Sequence[Path]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from universal_diffusion.csv_tables import read_csv
 from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.cases import SCORED, of_system, read_cases
@@ -111,7 +112,7 @@ def _difference(row) -> str:
 def read_leakage(path: Path) -> pd.DataFrame:
     """The columns group, source, case, part of leakage.csv. Raises InputError for a file that is no such table."""
     try:
-        return pd.read_csv(path, dtype=str, usecols=["group", "source", "case", "part"])
+        return read_csv(path, str, ["group", "source", "case", "part"])
     except (OSError, ValueError) as error:
         raise InputError(path, f"is no leakage audit ({error})", "remake it with the step `split`") from None
 

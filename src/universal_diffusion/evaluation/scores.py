@@ -12,6 +12,7 @@ import torch
 from monai.metrics import compute_dice
 from monai.metrics.utils import get_edge_surface_distance
 
+from universal_diffusion.boxes import bounding_box
 from universal_diffusion.volumes import Grid
 
 SURFACE_TOLERANCE_MM = 2.0
@@ -79,12 +80,7 @@ def overlap(truth: np.ndarray, predicted: np.ndarray, grid: Grid) -> Overlap:
 
 def _around(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both masks cut to the box around their union, with a margin of one empty voxel, which no score depends on."""
-    union = first | second
-    spans = []
-    for axis in range(union.ndim):
-        filled = np.flatnonzero(union.any(axis=tuple(other for other in range(union.ndim) if other != axis)))
-        spans.append(slice(filled[0], filled[-1] + 1))
-    box = tuple(spans)
+    box = bounding_box(first | second)
     return np.pad(first[box], 1), np.pad(second[box], 1)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from universal_diffusion.csv_tables import read_csv
 from universal_diffusion.datasets.catalogue import Entry, entry, in_order, sources
 from universal_diffusion.datasets.own.source import entry_of
 from universal_diffusion.errors import one_line_errors
@@ -117,7 +118,7 @@ def main() -> None:
     tables.add_outputs(parser, ("csv", "md", "tex"))
     arguments = parser.parse_args()
     parts = pd.Series({(row.source, row.case): row.part for row in read_splits(arguments.splits)})
-    inventory = pd.read_csv(arguments.inventory, dtype=str, keep_default_na=False)
+    inventory = read_csv(arguments.inventory, str)
     own = [entry_of(folder.name, folder) for folder in arguments.own]
     rows = dataset_rows(inventory, parts, read_published(arguments.published, 1), own)
     table = printed_table(rows, arguments.cohort, patients_by_organ(inventory))

@@ -7,7 +7,8 @@ file fetched by hand can be dropped there.
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,10 +18,9 @@ from universal_diffusion.datasets.own.cases import files as own_files
 from universal_diffusion.datasets.own.description import DESCRIPTION
 from universal_diffusion.datasets.own.source import entry_of
 from universal_diffusion.errors import InputError, one_line_errors
-from universal_diffusion.files import sha256
-from universal_diffusion.preparation.downloads.mirrors import fetch
+from universal_diffusion.preparation.downloads.mirrors import DAMAGED, fetch
 from universal_diffusion.preparation.downloads.session import Patience
-from universal_diffusion.preparation.downloads.verify import mismatch
+from universal_diffusion.preparation.downloads.verify import Checked, Mismatch, against, check
 from universal_diffusion.preparation.folders import link, visible_tree, whole_folder
 from universal_diffusion.preparation.origin import ArchiveFile, Origin, write_origin
 from universal_diffusion.settings import Source, read_json
@@ -40,23 +40,15 @@ def acquire(
         InputError: a file is missing, has another size or hash than the catalogue's, or cannot be had.
     """
     if settings.origin == "local":
-        files = _local(entry, settings, data_root)
+        files = _verified(entry, _local(entry, settings, data_root))
     else:
-        files = _downloaded(fetch(entry, data_root / "downloads" / entry.key, patience))
-    known = {archive.name: archive for archive in entry.archives}
+        files = fetch(entry, data_root / "downloads" / entry.key, patience)
     with whole_folder(output) as folder:
-        records, verified = [], 0
-        for path in files.values():
-            if not path.exists():
-                raise InputError(path, "is a link to a file that is gone", "put it back, or take the link away")
-        for name, path in tqdm(sorted(files.items()), desc=f"verify {entry.key}", unit="file", file=sys.stderr):
-            archive = known.get(name) or known.get(path.name)
-            if archive:
-                _verify(path, archive)
-                verified += archive.hash is not None
-            link(path, folder / name)
-            records.append(ArchiveFile(name, sha256(path), path.stat().st_size))
-        note = f"{verified} of {len(records)} files checked against a published hash"
+        records = []
+        for name, file in sorted(files.items()):
+            link(file.path, folder / name)
+            records.append(ArchiveFile(name, file.sha256, file.path.stat().st_size, file.check))
+        note = _note(files.values())
         write_origin(folder, Origin(settings.origin, tuple(records), note, settings.cases, settings.mirrored))
 
 
@@ -83,18 +75,29 @@ def _of_cases(files: dict[str, Path], cases: tuple[str, ...]) -> dict[str, Path]
     return files
 
 
-def _downloaded(places: Mapping[str, Path]) -> dict[str, Path]:
-    """Files by their name in the output, those of a collection under its name."""
-    files = {}
-    for name, place in places.items():
-        files |= {str(Path(name) / inner): place / inner for inner in visible_tree(place)} or {name: place}
-    return files
+def _verified(entry: catalogue.Entry, files: dict[str, Path]) -> dict[str, Checked]:
+    """The files, read. Raises InputError for one that is gone or is not the published one."""
+    known, found = {archive.name: archive for archive in entry.archives}, {}
+    for path in files.values():
+        if not path.exists():
+            raise InputError(path, "is a link to a file that is gone", "put it back, or take the link away")
+    for name, path in tqdm(sorted(files.items()), desc=f"verify {entry.key}", unit="file", file=sys.stderr):
+        archive = known.get(name) or known.get(path.name)
+        try:
+            found[name] = check(path, archive) if archive else against(path, None)
+        except Mismatch as wrong:
+            raise InputError(path, str(wrong), DAMAGED) from None
+    return found
 
 
-def _verify(path: Path, archive: catalogue.Archive) -> None:
-    """Raises InputError for a file that is not the published one."""
-    if wrong := mismatch(path, archive):
-        raise InputError(path, wrong, "it is damaged or another edition: remove it and fetch it again")
+def _note(files: Iterable[Checked]) -> str:
+    """How many files were checked against a published hash, and by what the others."""
+    files = list(files)
+    others = Counter(file.check for file in files if not file.published)
+    unchecked = others.pop("", 0)
+    told = [f"{sum(file.published for file in files)} of {len(files)} files checked against a published hash"]
+    told += [f"{count} by {kind} alone" for kind, count in sorted(others.items())]
+    return "; ".join(told + [f"{unchecked} by nothing"] * bool(unchecked))
 
 
 @one_line_errors

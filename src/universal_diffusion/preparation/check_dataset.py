@@ -4,7 +4,8 @@
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from universal_diffusion.datasets.own.cases import find
 from universal_diffusion.datasets.own.description import DESCRIPTION, parse
 from universal_diffusion.datasets.own.reader import OwnReader
 from universal_diffusion.errors import InputError
-from universal_diffusion.preparation.fingerprints import fingerprint
+from universal_diffusion.preparation.fingerprints import prints
+from universal_diffusion.preparation.leakage import patient_groups
+from universal_diffusion.preparation.repeats import PRINTED, repeats
 from universal_diffusion.targets import mask
 from universal_diffusion.volumes import Grid
 
@@ -49,19 +52,20 @@ def check(folder: Path) -> Report:
         return Report(str(folder), (), pd.DataFrame(columns=MEASURED), (), tuple(map(str, problems)))
     entry, found = description.entry(folder.resolve().name), find(folder, description)
     problems = list(found.problems)
-    reader, lines, rows, prints = OwnReader(entry, description, folder, found.cases), [], [], {}
+    reader, lines, rows, scans = OwnReader(entry, description, folder, found.cases), [], [], []
     for name in tqdm(reader.cases(), desc="check", unit="case", file=sys.stderr):
         try:
             case = reader.read(name)
-            prints.setdefault(fingerprint(case.image, name), []).append(name)
+            told = prints(case.image, name)
         except InputError as error:
             problems.append(error)
             continue
+        scans.append((entry.key, name, told.fingerprint, told.slice_prints))
         mine = measured(case)
         lines.append(_line(case, mine))
         rows += mine
     targets = pd.DataFrame(rows, columns=MEASURED)
-    warnings = [*_warnings(targets, prints.values()), *_unused(found.unused)]
+    warnings = [*_warnings(targets), *_copies(scans), *_unused(found.unused)]
     if not problems:
         warnings += _missing(targets, entry.annotated)
     return Report(description.title or str(folder), tuple(lines), targets, tuple(warnings), tuple(map(str, problems)))
@@ -110,14 +114,13 @@ def _line(case: Case, rows: Sequence[tuple[str, str, int, float, float]]) -> str
     return f"{case.case}: {shape} voxels of {spacing} mm; {', '.join(found)}"
 
 
-def _warnings(targets: pd.DataFrame, equal: Iterable[Sequence[str]]) -> list[str]:
+def _warnings(targets: pd.DataFrame) -> list[str]:
     read = targets["case"].nunique()
     told = ["a single case: as a training source it leaves none to validate on"] if read == 1 else []
     drawn = targets.groupby("case", sort=False)["voxels"].sum()
     told += [
         f"{case}: no target is drawn in it, though all of them count as looked for" for case in drawn.index[drawn == 0]
     ]
-    told += [f"{', '.join(names)} are the same scan" for names in equal if len(names) > 1]
     centres = targets.pivot(index="case", columns="target", values="right_mm")
     for left, right in RIGHT_OF:
         if {left, right} <= set(centres.columns):
@@ -127,6 +130,23 @@ def _warnings(targets: pd.DataFrame, equal: Iterable[Sequence[str]]) -> list[str
                     f"patient (then name the case under `mirrored` of the source)"
                 )
     return told
+
+
+def _copies(scans: Sequence[tuple[str, str, str, np.ndarray]]) -> list[str]:
+    """A text per group of copies, found as the study's leakage audit finds them; `scans` are rows of `PRINTED`."""
+    if not scans:
+        return []
+    pairs = repeats(pd.DataFrame(scans, columns=PRINTED))
+    edges = [((row.source, row.case), (row.other_source, row.other_case)) for row in pairs.itertuples()]
+    groups = defaultdict(list)
+    for (_, case), group in patient_groups({scan[:2]: f"{n:016d}" for n, scan in enumerate(scans)}, edges).items():
+        groups[group].append(case)
+    partly = {case for row in pairs[~pairs["identical"]].itertuples() for case in (row.case, row.other_case)}
+    return [
+        f"{', '.join(names)} are the same scan{'; some are cropped or have other HU' * bool(partly & set(names))}"
+        for names in groups.values()
+        if len(names) > 1
+    ]
 
 
 def _missing(targets: pd.DataFrame, annotated: Sequence[str]) -> list[str]:

@@ -1,10 +1,11 @@
 """One archive unpacked beside its name, within bounds that no dataset's own archive comes near.
 
 Members with an absolute path or `..`, and links of any kind, are refused. An archive with all that is inside it expands
-to at most 400 times its size plus 64 MiB (the most compressible real one, patient 1's masks of 3D-IRCADb, expands 216
-times, its emptiest slice 314 times; deflate can do 1032), to a million files, and no further than the disk. Archives
-inside an archive are unpacked too and then dropped, at most two deep. Sizes are those that the archive declares, beyond
-which neither zipfile nor tarfile writes.
+to at most 400 times its size plus 64 MiB (the masks of 3D-IRCADb are the most compressible of the datasets and stay
+below that; deflate can do 1032), to a million files, and no further than the disk. Archives inside an archive are
+unpacked too and then dropped, at most two deep. A tar's bytes count as they are inflated, headers and padding with
+them, and no header may be larger than 256 KiB, as tarfile holds it in memory; a zip's sizes are those that its
+directory declares, beyond which zipfile does not write.
 """
 
 import gzip
@@ -15,16 +16,27 @@ import tarfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import pyzipper
 
 from universal_diffusion.errors import InputError
 
 EXPANSION, ALLOWANCE, MEMBERS, NESTING = 400, 64 * 2**20, 10**6, 2
+HEADER = 2**18  # bytes of a tar's header (PAX records, a long name)
 UNUSED = ("LABELLED_DICOM", "MESHES_VTK")  # of 3D-IRCADb: large, and every label is in MASKS_DICOM too
 BY_HAND = "unpack it by hand (7z x) and give the folder as a `local` source"
 DISTRUST = "do not trust it: fetch it again from its owner"
-DAMAGED = (pyzipper.BadZipFile, tarfile.TarError, EOFError, KeyError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+DAMAGED = (
+    pyzipper.BadZipFile,
+    tarfile.TarError,
+    EOFError,
+    KeyError,
+    RecursionError,
+    zlib.error,
+    lzma.LZMAError,
+    gzip.BadGzipFile,
+)
 
 
 @dataclass
@@ -35,18 +47,25 @@ class Budget:
     bytes: int
     members: int
 
-    def spend(self, sizes: list[int], folder: Path) -> None:
-        """Take members of these sizes. Raises InputError when they exceed the bound, or the disk of `folder`."""
-        self.bytes -= sum(sizes)
+    def spend(self, count: int) -> None:
+        """Take so many bytes. Raises InputError when they exceed the bound."""
+        self._require(count)
+        self.bytes -= count
+
+    def admit(self, sizes: list[int], folder: Path) -> None:
+        """Take members, whose bytes are spent as they are read. Raises InputError for too many, or too large a one."""
+        self._require(sum(sizes))
         self.members -= len(sizes)
-        if self.bytes < 0:
-            problem = f"would expand to more than {EXPANSION} times its size, which no honest archive does"
-            raise InputError(self.archive, problem, DISTRUST)
         if self.members < 0:
             raise InputError(self.archive, f"holds more than {MEMBERS} files, which no honest archive does", DISTRUST)
         if sum(sizes) > shutil.disk_usage(folder).free:
             problem = f"needs {sum(sizes) / 1e9:.1f} GB, which the disk does not have"
             raise InputError(self.archive, problem, "make room")
+
+    def _require(self, count: int) -> None:
+        if count > self.bytes:
+            problem = f"would expand to more than {EXPANSION} times its size, which no honest archive does"
+            raise InputError(self.archive, problem, DISTRUST)
 
 
 def is_archive(path: Path) -> bool:
@@ -90,27 +109,56 @@ def _expand(archive: Path, folder: Path, password: str | None, budget: Budget, n
         inner.unlink()
 
 
+class _Spending:
+    """A tar's inflated bytes, each spent of the budget before it is read or passed over for the first time."""
+
+    def __init__(self, file: BinaryIO, budget: Budget):
+        self._file, self._budget, self._furthest = file, budget, 0
+
+    def read(self, size: int) -> bytes:
+        if size > HEADER:
+            problem = f"has a header of {size} bytes, which no honest archive has"
+            raise InputError(self._budget.archive, problem, DISTRUST)
+        self._reach(self.tell() + size)
+        return self._file.read(size)
+
+    def seek(self, position: int) -> int:
+        self._reach(position)
+        return self._file.seek(position)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def _reach(self, position: int) -> None:
+        self._budget.spend(max(0, position - self._furthest))
+        self._furthest = max(self._furthest, position)
+
+
 def _untar(archive: Path, folder: Path, _: str | None, budget: Budget) -> list[str]:
     names = []
-    with tarfile.open(archive) as tar:
+    with (
+        open(archive, "rb") if archive.name.endswith(".tar") else gzip.open(archive) as file,
+        tarfile.open(fileobj=_Spending(file, budget), mode="r:") as tar,
+    ):
         for member in tar:
-            budget.spend([member.size], folder)
+            budget.admit([member.size], folder)
+            budget.spend(member.size if member.issparse() else 0)  # its holes are not in the archive
             if is_unused(member.name):
                 continue
             _refuse_escape(archive, member.name, member.issym() or member.islnk())
             tar.extract(member, folder, filter="data")
             names += [member.name] if member.isfile() else []
-        _require_end(tar, budget, folder)
+        _require_end(tar)
     return names
 
 
-def _require_end(tar: tarfile.TarFile, budget: Budget, folder: Path) -> None:
+def _require_end(tar: tarfile.TarFile) -> None:
     """Read on after the last member: tarfile takes a cut between members, or in gzip's tail, for the end."""
     tar.fileobj.seek(tar.offset)
     if len(tar.fileobj.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
         raise EOFError("the archive's end is missing")
-    while padding := tar.fileobj.read(2**20):
-        budget.spend([len(padding)], folder)
+    while tar.fileobj.read(HEADER):
+        pass
 
 
 def _unzip(archive: Path, folder: Path, password: str | None, budget: Budget) -> list[str]:
@@ -118,7 +166,9 @@ def _unzip(archive: Path, folder: Path, password: str | None, budget: Budget) ->
     with pyzipper.AESZipFile(archive) as bundle:
         bundle.setpassword(password.encode() if password else None)
         members = [member for member in bundle.infolist() if not member.is_dir() and not is_unused(member.filename)]
-        budget.spend([member.file_size for member in members], folder)
+        sizes = [member.file_size for member in members]
+        budget.admit(sizes, folder)
+        budget.spend(sum(sizes))
         for member in members:
             _refuse_escape(archive, member.filename, stat.S_ISLNK(member.external_attr >> 16))
             if member.flag_bits & 1 and not password:

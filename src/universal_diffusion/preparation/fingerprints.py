@@ -15,72 +15,77 @@ has other voxels throughout.
 """
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 
-from universal_diffusion.errors import InputError
+from universal_diffusion.native_hu import binned
+from universal_diffusion.preparation.histograms import Steps, by_floor, by_nearest
 from universal_diffusion.volumes import SLICE_PRINT
 
-HU_LIMIT = 2**17
 LOWEST, HIGHEST = -8192, 8191  # HU told apart in slices
-BINS = HIGHEST - LOWEST + 1
 REACH = 200  # HU below and above the level
 LEAST_VALUES = 32  # distinct ones within reach; a slice with fewer (padding, air) says nothing
 NO_DIGEST = 0
-BLOCK = 64  # slices brought into memory order at a time
+
+
+@dataclass(frozen=True)
+class Prints:
+    """What a native scan is recognised by, and its distribution; the attributes of `volumes.Volume` of these names."""
+
+    fingerprint: str
+    slice_prints: np.ndarray
+    native_hu: np.ndarray
+
+
+def prints(image: np.ndarray, where: str = "image") -> Prints:
+    """All prints of a scan, from one count of its voxels for each axis.
+
+    Args:
+        image: (I, J, K) native HU.
+        where: what to call the scan in the InputError for values beyond +-131072 HU.
+
+    Returns:
+        `fingerprint`: as the function of that name. `slice_prints`: (I + J + K,) of `volumes.SLICE_PRINT`, all slices
+        across the three axes, axis by axis, in array order: the array axis, the level in HU, and 64 bits that are equal
+        for equal slices, or `NO_DIGEST` for a slice that says nothing. `native_hu`: (300,) voxels by Hounsfield units.
+    """
+    steps, rows = Steps(image, where), []
+    for axis in range(image.ndim):
+        whole = np.zeros(steps.bins, np.int64)
+        for counts in steps.slices(axis):
+            whole += counts
+            rows.append((axis, *_print(steps.lowest, by_nearest(counts))))
+    return Prints(_digest(steps.lowest, whole), np.array(rows, SLICE_PRINT), binned(steps.lowest, by_floor(whole)))
 
 
 def fingerprint(image: np.ndarray, where: str = "image") -> str:
     """64 hexadecimal digits, common to scans that hold equal HU equally often; flips and axis order do not change it.
 
-    Args:
-        image: native HU, of any shape.
-        where: what to call the scan in the InputError for values beyond +-131072 HU.
+    The HU are those of `image` rounded to whole numbers. Args and errors as those of `prints`.
     """
-    lowest, highest = (int(np.rint(extreme)) for extreme in (image.min(), image.max()))
-    if lowest < -HU_LIMIT or highest > HU_LIMIT:
-        raise InputError(where, f"holds values beyond +-{HU_LIMIT}", "these are no Hounsfield units: replace the file")
-    counts = np.zeros(highest - lowest + 1, np.int64)
-    for plane in _planes(image):
-        counts += np.bincount(np.rint(plane).astype(np.intp).ravel() - lowest, minlength=counts.size)
+    steps = Steps(image, where)
+    return _digest(steps.lowest, steps.whole())
+
+
+def _digest(lowest: int, whole: np.ndarray) -> str:
+    """The fingerprint of a scan from its voxels by step."""
+    counts = by_nearest(whole)
     present = np.flatnonzero(counts)
     histogram = np.stack([present + lowest, counts[present]], axis=1).astype("<i8")
-    return hashlib.sha256(histogram.tobytes() + image.size.to_bytes(8, "little")).hexdigest()
+    return hashlib.sha256(histogram.tobytes() + int(counts.sum()).to_bytes(8, "little")).hexdigest()
 
 
-def slice_prints(image: np.ndarray) -> np.ndarray:
-    """Prints of all slices of a scan across its three axes, axis by axis, in array order.
-
-    Args:
-        image: (I, J, K) native HU.
-
-    Returns:
-        (I + J + K,) of `volumes.SLICE_PRINT`: the array axis, the level in HU, and 64 bits that are equal for equal
-        slices, or `NO_DIGEST` for a slice that says nothing.
-    """
-    hu = np.empty_like(image, np.uint16)
-    for plane, whole in zip(_planes(image), _planes(hu), strict=True):
-        whole[...] = np.clip(np.rint(plane), LOWEST, HIGHEST) - LOWEST
-    prints = []
-    for axis in range(image.ndim):
-        across = np.moveaxis(hu, axis, 0)
-        for first in range(0, len(across), BLOCK):
-            prints += [(axis, *_print(cut)) for cut in np.ascontiguousarray(across[first : first + BLOCK])]
-    return np.array(prints, SLICE_PRINT)
-
-
-def _planes(image: np.ndarray) -> np.ndarray:
-    """The image with the axis first along which it lies in memory plane by plane."""
-    return np.moveaxis(image, int(np.argmax(np.abs(image.strides))), 0)
-
-
-def _print(cut: np.ndarray) -> tuple[int, int]:
-    """Level in HU and digest of one slice of HU - LOWEST."""
-    counts = np.bincount(cut.ravel(), minlength=BINS)
-    reached = np.cumsum(counts[::-1])  # pixels of at least HIGHEST, HIGHEST - 1, ...
-    level = BINS - 1 - int(np.searchsorted(reached, max(1, cut.size // 10)))
-    near = np.pad(counts, REACH)[level : level + 2 * REACH + 1]
+def _print(lowest: int, counts: np.ndarray) -> tuple[int, int]:
+    """Level in HU and digest of one slice, from its pixels at each whole HU from `lowest` on."""
+    first, last = np.clip([LOWEST - lowest, HIGHEST - lowest], 0, counts.size - 1)
+    told = counts[first : last + 1].copy()
+    told[0] += counts[:first].sum()
+    told[-1] += counts[last + 1 :].sum()
+    reached = np.cumsum(told[::-1])  # pixels of at least the highest HU, of at least the next, ...
+    level = told.size - 1 - int(np.searchsorted(reached, max(1, int(reached[-1]) // 10)))
+    near = np.pad(told, REACH)[level : level + 2 * REACH + 1]
     if np.count_nonzero(near) < LEAST_VALUES:
-        return level + LOWEST, NO_DIGEST
+        return lowest + int(first) + level, NO_DIGEST
     digest = hashlib.blake2b(near.astype("<u4").tobytes(), digest_size=8).digest()
-    return level + LOWEST, int.from_bytes(digest, "little")
+    return lowest + int(first) + level, int.from_bytes(digest, "little")

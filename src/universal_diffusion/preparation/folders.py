@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from universal_diffusion.files import partial_beside
+
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling folder that takes the place of `path` if the block succeeds, and vanishes if not."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    partial = partial_beside(path)
     partial.mkdir()
     try:
         yield partial

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from universal_diffusion.csv_tables import read_csv
 from universal_diffusion.errors import InputError
 from universal_diffusion.preparation.splits import SplitRow
 
@@ -24,7 +25,7 @@ COLUMNS += ["evidence", "dropped", "reason"]
 def read_repeats(path: Path) -> pd.DataFrame:
     """The pairs of copies that `repeats` found. Raises InputError for a file that is no such table."""
     try:
-        return pd.read_csv(path, dtype=REPEATS, usecols=list(REPEATS))
+        return read_csv(path, REPEATS, list(REPEATS))
     except (OSError, ValueError) as error:
         raise InputError(path, f"is no table of copies ({error})", "remake it with the step `repeats`") from None
 

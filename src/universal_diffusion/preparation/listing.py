@@ -51,7 +51,11 @@ def _check(archive: catalogue.Archive) -> str:
         return {"sha256": "SHA-256", "md5": "MD5"}[archive.hash[0]]
     if archive.is_collection:
         return "MD5 of each slice"
-    return "MD5 of the Zenodo record" if "zenodo" in services else "announced length"
+    if "zenodo" in services:
+        return "MD5 of the Zenodo record"
+    if "huggingface" in services:
+        return "SHA-256 that Hugging Face sends"
+    return "own checksums"
 
 
 def main() -> None:

@@ -13,11 +13,15 @@ ORIGIN = "origin.json"
 
 @dataclass(frozen=True)
 class ArchiveFile:
-    """One file as it was acquired: its name relative to the source's folder, its SHA-256 and its size."""
+    """One file as it was acquired: its name relative to the source's folder, its SHA-256 and its size.
+
+    `checked` is what it was found to agree with, "" (and left out of the record) for nothing.
+    """
 
     name: str
     sha256: str
     bytes: int
+    checked: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,9 @@ class Origin:
 
 def write_origin(folder: Path, origin: Origin) -> None:
     """Write the record into the folder it describes."""
-    write_json(folder / ORIGIN, asdict(origin))
+    content = asdict(origin)
+    content["files"] = [{key: value for key, value in file.items() if value != ""} for file in content["files"]]
+    write_json(folder / ORIGIN, content)
 
 
 def read_origin(folder: Path) -> Origin:

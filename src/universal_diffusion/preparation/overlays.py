@@ -5,47 +5,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.files import whole_file
-from universal_diffusion.preparation.pictures import (
-    AXIAL,
-    BACKGROUND,
-    CORONAL,
-    add_legend,
-    draw,
-    fullest_slice,
-    legend_inch,
-    named_targets,
-    picture,
-)
+from universal_diffusion.preparation.pictures import Tile, sheet, views
 from universal_diffusion.preparation.splits import PARTS, SplitRow, read_splits, volumes_of
-from universal_diffusion.volumes import Volume, VolumeFile
+from universal_diffusion.volumes import VolumeFile
 
-CASES, COLUMNS = 2, 4  # cases a source, pictures a row
-
-
-def sheet(volumes: Sequence[Volume], parts: Sequence[str]) -> plt.Figure:
-    """Two pictures a case, axial and coronal, each through the slice that shows most of what is labelled."""
-    shown = [
-        picture(volume, axis, fullest_slice(volume.image, volume.labels, axis))
-        for volume in volumes
-        for axis in (AXIAL, CORONAL)
-    ]
-    named, width = named_targets(shown), 3.4 * COLUMNS
-    rows, foot = -(-len(shown) // COLUMNS), legend_inch(named, width)
-    size = (width, 3.4 * rows + foot)
-    figure, axes = plt.subplots(rows, COLUMNS, figsize=size, squeeze=False, facecolor=BACKGROUND)
-    for place, one in zip(axes.flat, shown, strict=False):
-        draw(place, one)
-    for place, volume, part in zip(axes.flat[::2], volumes, parts, strict=False):
-        place.set_title(f"{volume.source} {volume.case} ({part})", fontsize=8, loc="left", color="white")
-    for place in axes.flat[len(shown) :]:
-        place.set_axis_off()
-    add_legend(figure, named)
-    figure.tight_layout(h_pad=2.0, rect=(0, foot / size[1], 1, 1))
-    return figure
+CASES, ACROSS, PICTURE_INCH = 2, 2, 3.4  # cases a source, cases a row
 
 
 def _chosen(rows: Sequence[SplitRow]) -> list[SplitRow]:
@@ -69,11 +35,11 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="picture to write")
     arguments = parser.parse_args()
     rows = _chosen(read_splits(arguments.splits))
-    volumes = []
-    for path in volumes_of(arguments.volumes, rows, PARTS):
+    tiles = []
+    for path, row in zip(volumes_of(arguments.volumes, rows, PARTS), rows, strict=True):
         with VolumeFile(path) as file:
-            volumes.append(file.read())
-    figure = sheet(volumes, [row.part for row in rows])
+            tiles.append(Tile(f"{row.source} {row.case} ({row.part})", "", views(file.read())))
+    figure = sheet(tiles, "", ACROSS, PICTURE_INCH)
     with whole_file(arguments.output) as partial:
         figure.savefig(partial, format="png", dpi=110, metadata={"Software": None})
 

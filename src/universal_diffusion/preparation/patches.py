@@ -64,24 +64,37 @@ class PatchSampler:
                 by_dataset[catalogue.dataset_of(volume.source)].append(((volume.source, volume.case), path))
         if not by_dataset:
             raise InputError("volumes", "are none", "the split leaves no case to draw patches from")
+        self._paths = {case: path for cases in by_dataset.values() for case, path in cases}
         self._datasets = [[path for _, path in sorted(by_dataset[name])] for name in sorted(by_dataset)]
 
-    def draw(self, index: int, count: int, images: bool = True) -> PatchBatch:
-        """Batch `index` of `count` patches, with `images` or without; every `per_case` of them come from one case."""
+    def draw(self, index: int, count: int, images: bool = True, rows: slice = slice(None)) -> PatchBatch:
+        """Batch `index` of `count` patches, with `images` or without; every `per_case` of them come from one case.
+
+        Of `rows` alone, where they are given: all patches are placed, because each depends on the ones before it, but
+        only theirs are cut.
+        """
         generator = numpy_generator(self._seed, "patches", index)
-        image, mask = (np.empty((count, n, self._patch, self._patch), np.float32) for n in (int(images), 1))
-        ids, origins = np.empty(count, np.int64), []
-        for row in range(count):
+        wanted = range(count)[rows]
+        image, mask = (np.empty((len(wanted), n, self._patch, self._patch), np.float32) for n in (int(images), 1))
+        ids, origins = np.empty(len(wanted), np.int64), []
+        for row in range(wanted.stop):
             if row % self._settings.per_case == 0:
                 cases = self._datasets[generator.integers(len(self._datasets))]
                 volume = self._volume(cases[generator.integers(len(cases))])
             chosen = target(volume.annotated[generator.integers(len(volume.annotated))])
             z, x, y, shown = self._place(volume, chosen, generator)
+            if row not in wanted:
+                continue
             if images:
-                image[row, 0] = volume.image_patch(z, x, y, self._patch)
-            mask[row, 0], ids[row] = shown, chosen.id
+                image[len(origins), 0] = volume.image_patch(z, x, y, self._patch)
+            mask[len(origins), 0], ids[len(origins)] = shown, chosen.id
             origins.append(PatchOrigin(volume.source, volume.case, z, x, y))
         return PatchBatch(image, mask, ids, tuple(origins))
+
+    def labels(self, origin: PatchOrigin) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Label bits of a drawn patch, (P, P) uint32, and the names of the targets annotated in its case."""
+        volume = self._volume(self._paths[origin.source, origin.case])
+        return volume.label_patch(origin.z, origin.x, origin.y, self._patch), volume.annotated
 
     def _place(self, volume: VolumeFile, chosen: Target, generator: np.random.Generator) -> tuple:
         """Slice, first voxel and (P, P) mask of a patch. Its labels are read once, to place it and to be shown."""

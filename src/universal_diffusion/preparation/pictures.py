@@ -1,6 +1,7 @@
 """Slices of harmonised cases with their labels outlined, as radiologists hang them: the patient's right on the left."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,6 +24,8 @@ from universal_diffusion.volumes import Volume
 AXIAL, CORONAL = 2, 1
 BACKGROUND = "black"
 MARGIN_MM = 10.0  # of air around what a picture shows
+HEAD_INCH = 0.4  # above each picture
+TITLE_INCH, TITLE_LETTERS = 0.2, 12  # of a line of a sheet's title: its height, and letters an inch
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,26 @@ class Picture:
     image: np.ndarray
     labels: np.ndarray
     aspect: float
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One case on a sheet: its name, a remark, an axial and a coronal picture."""
+
+    name: str
+    remark: str
+    pictures: tuple[Picture, Picture]
+
+
+def views(volume: Volume, name: str | None = None) -> tuple[Picture, Picture]:
+    """An axial and a coronal picture of a case: through the largest section of a target, else the fullest slice."""
+    pictures = []
+    for axis in (AXIAL, CORONAL):
+        others = tuple(k for k in range(3) if k != axis)
+        sizes = mask(volume.labels, name).sum(axis=others) if name else None
+        at = int(sizes.argmax()) if name else fullest_slice(volume.image, volume.labels, axis)
+        pictures.append(picture(volume, axis, at))
+    return pictures[0], pictures[1]
 
 
 def picture(volume: Volume, axis: int, at: int) -> Picture:
@@ -69,6 +93,31 @@ def draw(axes: Axes, shown: Picture) -> None:
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
     axes.text(0.02, 0.5, "R", transform=axes.transAxes, color="white", fontsize=7, va="center")
     axes.set_axis_off()
+
+
+def sheet(tiles: Sequence[Tile], title: str, across: int, picture_inch: float) -> Figure:
+    """The tiles in rows of up to `across`, each an axial beside a coronal picture, with the legend of the outlines."""
+    across = min(across, len(tiles))
+    rows = math.ceil(len(tiles) / across)
+    named = named_targets(one for shown in tiles for one in shown.pictures)
+    width = 2 * across * picture_inch
+    foot = legend_inch(named, width)
+    lines = textwrap.wrap(title, int(TITLE_LETTERS * width))
+    top = 0.1 + TITLE_INCH * len(lines)
+    size = (width, rows * (picture_inch + HEAD_INCH) + top + foot)
+    figure = plt.figure(figsize=size, facecolor=BACKGROUND)
+    frame = {"left": 0.005, "right": 0.995, "bottom": foot / size[1], "top": 1 - (top + HEAD_INCH) / size[1]}
+    grid = figure.add_gridspec(rows, 2 * across, hspace=HEAD_INCH / picture_inch, wspace=0.03, **frame)
+    for index, shown in enumerate(tiles):
+        row, column = divmod(index, across)
+        for k, one in enumerate(shown.pictures):
+            draw(figure.add_subplot(grid[row, 2 * column + k]), one)
+        corner = grid[row, 2 * column].get_position(figure)
+        figure.text(corner.x0, corner.y1 + 0.21 / size[1], shown.name, color="white", fontsize=8)
+        figure.text(corner.x0, corner.y1 + 0.05 / size[1], shown.remark[:72], color="orange", fontsize=8)
+    figure.text(0.005, 1 - 0.08 / size[1], "\n".join(lines), color="white", fontsize=10, va="top", linespacing=1.3)
+    add_legend(figure, named)
+    return figure
 
 
 def outline(inside: np.ndarray) -> Path:

@@ -27,6 +27,7 @@ from universal_diffusion.volumes import VolumeFile
 
 LEAST_RUN = 4
 LINES = ["line", "other_line"]
+PRINTED = ["source", "case", "fingerprint", "slice_prints"]
 
 
 def coincidences(scans: Sequence[np.ndarray]) -> pd.DataFrame:
@@ -95,7 +96,7 @@ def _runs(pairs: pd.DataFrame, order: str) -> pd.DataFrame:
 
 
 def repeats(scans: pd.DataFrame) -> pd.DataFrame:
-    """Every pair of copies among scans with the columns source, case, fingerprint and slice_prints.
+    """Every pair of copies among scans with the columns `PRINTED`.
 
     Returns:
         source, case, other_source, other_case, the columns of `longest_runs`, and whether the two are `identical`: hold
@@ -123,7 +124,7 @@ def read_prints(volumes: Sequence[Path]) -> pd.DataFrame:
         with VolumeFile(path) as file:
             rows.append((file.source, file.case, file.fingerprint, file.slice_prints))
     rows.sort(key=lambda row: (row[0], natural_key(row[1])))
-    return pd.DataFrame(rows, columns=["source", "case", "fingerprint", "slice_prints"])
+    return pd.DataFrame(rows, columns=PRINTED)
 
 
 @one_line_errors

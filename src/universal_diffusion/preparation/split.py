@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from universal_diffusion.csv_tables import read_csv
 from universal_diffusion.datasets.base import natural_key
 from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.files import whole_file
@@ -67,7 +68,7 @@ def _validation_groups(scans: Mapping[Scan, str], fraction: float, seed: int) ->
 def read_inventory(path: Path) -> pd.DataFrame:
     """The cases of `inventory.csv`, in order. Raises InputError for a file that is no such table."""
     try:
-        table = pd.read_csv(path, dtype=str, usecols=["source", "dataset", "case", "fingerprint"])
+        table = read_csv(path, str, ["source", "dataset", "case", "fingerprint"])
     except (OSError, ValueError) as error:
         raise InputError(path, f"is no table of cases ({error})", "remake it with the step `inventory`") from None
     return table.sort_values(["source", "case"], key=lambda names: names.map(natural_key))

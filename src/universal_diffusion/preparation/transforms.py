@@ -23,12 +23,12 @@ from monai.transforms import (
 )
 from scipy import ndimage
 
+from universal_diffusion.boxes import Box
 from universal_diffusion.datasets.base import Case
 from universal_diffusion.datasets.hounsfield import BODY_HU
 from universal_diffusion.errors import InputError
-from universal_diffusion.native_hu import hu_counts
-from universal_diffusion.preparation.fingerprints import fingerprint, slice_prints
-from universal_diffusion.preparation.labels import Box, centres_inside, resample_labels, smoothed, target_boxes
+from universal_diffusion.preparation.fingerprints import prints
+from universal_diffusion.preparation.label_resampling import centres_inside, resample_labels, smoothed, target_boxes
 from universal_diffusion.settings import Preparation
 from universal_diffusion.targets import mask, target
 from universal_diffusion.volumes import Grid, Volume
@@ -46,6 +46,8 @@ def harmonise(case: Case, settings: Preparation) -> Volume:
     the body leaves out more than a twentieth.
     """
     where = f"{case.source} {case.case}"
+    _refuse_empty(case.image, where)
+    told = prints(case.image, where)
     body = _scaled_body(case.image, case.affine, settings, where)
     boxes = target_boxes(case.labels)
     _warn_of_loss(case, boxes, _grid(body), where)
@@ -54,14 +56,14 @@ def harmonise(case: Case, settings: Preparation) -> Volume:
         source=case.source,
         case=case.case,
         annotated=case.annotated,
-        fingerprint=fingerprint(case.image, where),
+        fingerprint=told.fingerprint,
         image=image,
         labels=resample_labels(case.labels, boxes, case.affine, grid),
         grid=grid,
         native_labels=case.labels,
         native_grid=Grid(case.image.shape, case.affine),
-        native_hu=hu_counts(case.image),
-        slice_prints=slice_prints(case.image),
+        native_hu=told.native_hu,
+        slice_prints=told.slice_prints,
     )
 
 
@@ -133,10 +135,11 @@ def _warn_of_loss(case: Case, boxes: Mapping[np.uint32, Box], body: Grid, where:
 
 
 def _refuse_empty(image: np.ndarray, where: str) -> None:
-    if image.ndim != 3 or not np.isfinite(image).all():
+    lowest, highest = image.min(), image.max()  # NaN if any voxel is
+    if image.ndim != 3 or not np.isfinite([lowest, highest]).all():
         raise InputError(where, "has voxels that are NaN or infinite, or is not 3-D", "replace the file")
-    if image.min() == image.max():
-        raise InputError(where, f"is constant ({image.flat[0]:g} HU everywhere)", "replace the file")
+    if lowest == highest:
+        raise InputError(where, f"is constant ({lowest:g} HU everywhere)", "replace the file")
 
 
 def _respace(native: MetaTensor, spacing_mm: np.ndarray) -> MetaTensor:

@@ -2,7 +2,7 @@
 
 Archives (tar, zip, zip under the password that its owners publish) are unpacked beside their name within the bounds of
 `extraction.py`; every other file is linked, never copied, and nothing is written where it came from. Where the
-catalogue knows folders by the hash of their slices, it is compared and recorded.
+catalogue knows folders by the hash or number of their slices, it is compared; the hash is recorded.
 """
 
 import argparse
@@ -23,13 +23,18 @@ from universal_diffusion.preparation.origin import ORIGIN, read_origin, write_or
 
 
 def unpack(
-    archives: Path, output: Path, password: str | None, contents: Mapping[str, str | None] = MappingProxyType({})
+    archives: Path,
+    output: Path,
+    password: str | None,
+    contents: Mapping[str, str | None] = MappingProxyType({}),
+    slices: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Make `output` the native tree of the files under `archives`, with their record.
 
     Args:
         password: of the archives, as their owners publish it.
         contents: folder of the tree -> hash of its slices that a published one must have, or None.
+        slices: folder of the tree -> slices that a published scan in it has.
 
     Raises:
         InputError: an archive is damaged, locked under another password or reaches out of its tree, or its content is
@@ -46,7 +51,7 @@ def unpack(
                 extract(archives / name, folder / name.parent, password)
             else:
                 link(archives / name, folder / name)
-        found = verified_contents(folder, contents, published=origin.origin != "phantom")
+        found = verified_contents(folder, contents, published=origin.origin != "phantom", slices=slices)
         write_origin(folder, replace(origin, contents=found))
 
 
@@ -60,7 +65,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="folder to make")
     arguments = parser.parse_args()
     entry = entry_of(arguments.source, arguments.archives)
-    unpack(arguments.archives, arguments.output, entry.password, entry.contents)
+    unpack(arguments.archives, arguments.output, entry.password, entry.contents, entry.slices)
 
 
 if __name__ == "__main__":

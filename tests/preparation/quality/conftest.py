@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from universal_diffusion.native_hu import hu_counts
+from universal_diffusion.preparation.fingerprints import prints
 from universal_diffusion.preparation.inventory import row
 from universal_diffusion.preparation.quality.measures import TargetMeasures, scan_measures, target_measures
 from universal_diffusion.targets import target
@@ -59,7 +59,7 @@ def clean() -> Volume:
     native = Grid((192, 152, 62), grid.affine @ np.diag([0.5, 0.5, 1, 1]))
     fine = labels.repeat(2, 0).repeat(2, 1)
     image = np.clip((hu - WINDOW[0]) / (WINDOW[1] - WINDOW[0]), 0, 1).astype(np.float32)
-    native_hu = hu_counts(np.where(hu == 240, 700, hu))
+    native_hu = prints(np.where(hu == 240, 700, hu)).native_hu
     return Volume("amos", "p", ANNOTATED, "", image, labels, grid, fine, native, native_hu)
 
 

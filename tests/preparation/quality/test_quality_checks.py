@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from universal_diffusion.native_hu import EDGES, hu_counts
+from universal_diffusion.native_hu import EDGES
+from universal_diffusion.preparation.fingerprints import prints
 from universal_diffusion.preparation.quality.checks import check
 from universal_diffusion.preparation.quality.findings import kinds
 from universal_diffusion.preparation.quality.limits import limits
@@ -138,16 +139,16 @@ def test_hounsfield_units_of_scan_and_organs(found, clean):
     ],
 )
 def test_range_of_the_native_scan(found, clean, values, expected):
-    counts = hu_counts(np.array(values, np.float32).reshape(-1, 1, 1)) if values else 0 * clean.native_hu
+    counts = prints(np.array(values, np.float32).reshape(-1, 1, 1)).native_hu if values else 0 * clean.native_hu
     assert [kind for kind, _ in found(replace(clean, native_hu=counts))] == expected
 
 
 def test_hu_counts_agree_with_numpy_on_any_axis_order():
     image = np.random.default_rng(3).uniform(-1990, 3990, (5, 7, 9)).astype(np.float32)
     expected = np.histogram(image, EDGES)[0]
-    assert np.array_equal(hu_counts(image), expected)
-    assert np.array_equal(hu_counts(image.transpose(2, 0, 1)), expected)
-    assert hu_counts(np.array([[[-1e5, 1e5]]], np.float32))[[0, -1]].tolist() == [1, 1]
+    assert np.array_equal(prints(image).native_hu, expected)
+    assert np.array_equal(prints(image.transpose(2, 0, 1)).native_hu, expected)
+    assert prints(np.array([[[-1e5, 1e5]]], np.float32)).native_hu[[0, -1]].tolist() == [1, 1]
 
 
 def test_every_target_has_limits_with_a_source_and_every_kind_says_what_to_do():

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from universal_diffusion.preparation.pictures import AXIAL, CORONAL, fullest_slice, outline, picture
+from universal_diffusion.preparation.pictures import AXIAL, CORONAL, fullest_slice, outline, picture, sheet
 from universal_diffusion.preparation.quality.findings import Finding, finding
 from universal_diffusion.preparation.quality.report import count_findings, structure_findings
-from universal_diffusion.preparation.quality.sheets import CASES, SHEETS, pictured, sheet, sheets, tile
+from universal_diffusion.preparation.quality.sheets import CASES, SHEETS, pictured, sheets, tile
 from universal_diffusion.preparation.quality.structures import Structure
 from universal_diffusion.targets import bits, mask
 from universal_diffusion.volumes import write_volume
@@ -180,7 +180,7 @@ def test_many_cases_go_on_sheets_of_24(clean):
 
 
 def test_the_legend_names_what_is_shown(clean):
-    figure = sheet([tile(clean, [])], "AMOS")
+    figure = sheet([tile(clean, [])], "AMOS", across=1, picture_inch=2.5)
     union = np.bitwise_or.reduce([np.bitwise_or.reduce(one.labels, axis=None) for one in tile(clean, []).pictures])
     (legend,) = figure.legends
     assert [union & bits([text.get_text()]) != 0 for text in legend.get_texts()] == [True] * len(legend.get_texts())

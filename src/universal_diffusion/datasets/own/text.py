@@ -1,5 +1,6 @@
 """YAML as people write it: read strictly, and quoted briefly in messages."""
 
+import reprlib
 from collections.abc import Hashable
 from pathlib import Path
 
@@ -7,6 +8,17 @@ import yaml
 
 MISREAD = (yaml.YAMLError, ValueError, KeyError, IndexError, AttributeError, TypeError, RecursionError)  # by PyYAML
 LONGEST = 60  # characters of a value that a message quotes
+
+
+def _brief() -> reprlib.Repr:
+    """Looks at no more of a value than a message can hold: aliases let a short file hold a thousand million items."""
+    brief = reprlib.Repr()
+    brief.maxlevel = 2
+    brief.maxstring = brief.maxother = brief.maxlong = LONGEST
+    return brief
+
+
+_BRIEF = _brief()
 
 
 class UnreadableText(Exception):
@@ -26,7 +38,7 @@ def load(path: Path) -> object:
 
 def shown(value: object) -> str:
     """A value as a message quotes it: in one line, and not too long."""
-    text = repr(value)
+    text = _BRIEF.repr(value)
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from universal_diffusion.datasets.catalogue import Archive, Entry
-from universal_diffusion.preparation.downloads.verify import mismatch
+from universal_diffusion.preparation.downloads.verify import Checked, Mismatch, Published, check
 
 
 def remedy(entry: Entry, archive: Archive, place: Path) -> str:
@@ -13,11 +13,14 @@ def remedy(entry: Entry, archive: Archive, place: Path) -> str:
     return f"fetch it by hand ({entry.page}) and {what} {place.absolute()}"
 
 
-def under_another_name(archive: Archive, folder: Path, archives: Iterable[Archive]) -> Path | None:
-    """A file in `folder` that is the archive by its published hash, whatever a browser called it."""
-    if archive.hash is None:
-        return None
-    return next((path for path in strangers(folder, archives) if mismatch(path, archive) is None), None)
+def under_another_name(archive: Archive, told: Published | None, lying: Iterable[Path]) -> Checked | None:
+    """The one of the files that is the archive by its published hash, whatever a browser called it."""
+    for path in lying if archive.hash or told else ():
+        try:
+            return check(path, archive, told)
+        except Mismatch:
+            continue
+    return None
 
 
 def strangers(folder: Path, archives: Iterable[Archive]) -> list[Path]:

@@ -18,7 +18,9 @@ CHUNK = 2**20
 WEB_PAGE = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
 
 
-def transfer(session: Session, url: str, token: str | None, partial: Partial, expected: int | None, title: str) -> None:
+def transfer(
+    session: Session, url: str, token: str | None, partial: Partial, expected: int | None, title: str
+) -> str | None:
     """Bring `partial` to the whole file at `url`, going on from what has arrived.
 
     Args:
@@ -26,29 +28,34 @@ def transfer(session: Session, url: str, token: str | None, partial: Partial, ex
         expected: the file's size in bytes, None where nobody publishes it.
         title: what the progress bar and the notes call it.
 
+    Returns:
+        The SHA-256 that the server says the file has, None where it does not say.
+
     Raises:
         Failure: the address gives no whole file of that size.
         InputError: the disk has no room for it.
         OSError: the disk takes no more.
     """
 
-    def attempt() -> None:
-        _attempt(session, url, token, partial, expected, title)
+    def attempt() -> str | None:
+        return _attempt(session, url, token, partial, expected, title)
 
     try:
-        session.patience.attempt(title, attempt, lambda: partial.size)
+        return session.patience.attempt(title, attempt, lambda: partial.size)
     except Failure:
         if not partial.size:
             partial.discard()
         raise
 
 
-def _attempt(session: Session, url: str, token: str | None, partial: Partial, expected: int | None, title: str) -> None:
+def _attempt(
+    session: Session, url: str, token: str | None, partial: Partial, expected: int | None, title: str
+) -> str | None:
     if expected is not None and partial.size == expected:
-        return
+        return None
     with session.answer(url, token, partial.range_headers()) as response:
         if response.status_code == 416 and _sizes(response)[1] == partial.size:
-            return
+            return _sent_sha256(response)
         total = _open(response, partial)
         if expected is not None and total not in (None, expected):
             partial.discard()
@@ -57,6 +64,13 @@ def _attempt(session: Session, url: str, token: str | None, partial: Partial, ex
         _receive(response, session, partial, total or expected, title)
     if total is not None and partial.size != total:
         raise Transient(f"sent {partial.size} of {total} bytes")
+    return _sent_sha256(response)
+
+
+def _sent_sha256(response: requests.Response) -> str | None:
+    """The SHA-256 by which Hugging Face's storage (git LFS) names a file, in a header of its redirect to the bytes."""
+    tags = (answer.headers.get("X-Linked-ETag", "").strip('"') for answer in (*response.history, response))
+    return next((tag for tag in tags if re.fullmatch(r"[0-9a-f]{64}", tag)), None)
 
 
 def _open(response: requests.Response, partial: Partial) -> int | None:

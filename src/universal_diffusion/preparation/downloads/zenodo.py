@@ -5,10 +5,11 @@ from dataclasses import replace
 from universal_diffusion.datasets.catalogue import Archive
 from universal_diffusion.preparation.downloads.failures import Failure
 from universal_diffusion.preparation.downloads.session import Session
+from universal_diffusion.preparation.downloads.verify import Published
 
 
-def described(session: Session, record: str, archive: Archive) -> tuple[str, Archive]:
-    """The address of the archive's file, and the archive with what the record at `record` knows of it.
+def described(session: Session, record: str, archive: Archive) -> tuple[str, Archive, Published]:
+    """The address of the archive's file, the archive with the size that the record at `record` tells, and its MD5.
 
     Raises:
         Failure: the record does not hold the file.
@@ -19,7 +20,8 @@ def described(session: Session, record: str, archive: Archive) -> tuple[str, Arc
         algorithm, _, digest = file["checksum"].partition(":")
         if algorithm != "md5":
             raise Failure(f"gives a checksum of an unknown kind ({algorithm[:20]})")
-        return str(file["links"]["self"]), replace(archive, md5=digest, bytes=int(file["size"]))
+        known = replace(archive, bytes=int(file["size"]))
+        return str(file["links"]["self"]), known, Published("md5", digest, record)
     except StopIteration:
         raise Failure(f"holds no file {archive.name}") from None
     except (KeyError, TypeError, ValueError, AttributeError):

@@ -32,9 +32,9 @@ def check(inventory: pd.DataFrame, scans: pd.DataFrame, targets: pd.DataFrame) -
     """
     found = [hit for scan in scans.itertuples() for hit in scan_findings(scan)]
     rows = with_volumes(inventory, targets)
+    by_case = dict(list(rows.groupby(["source", "case"])))
     for scan in scans.itertuples():
-        own = rows[(rows["source"] == scan.source) & (rows["case"] == scan.case)]
-        found += case_findings(scan.source, scan.case, own)
+        found += case_findings(scan.source, scan.case, by_case.get((scan.source, scan.case), rows.iloc[:0]))
     return in_order(found)
 
 

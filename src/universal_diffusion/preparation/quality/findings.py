@@ -1,12 +1,11 @@
 """A finding: one thing in a dataset that a person should know of or look at. Their kinds stand in `kinds.csv`."""
 
-import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 from universal_diffusion.datasets.base import natural_key
+from universal_diffusion.preparation.quality.reference import rows
 from universal_diffusion.targets import all_targets
 
 SEVERITIES = ("error", "warning", "note")  # unfit for use; look at it; good to know
@@ -37,8 +36,7 @@ class Finding:
 @cache
 def kinds() -> Mapping[str, Kind]:
     """All kinds by name, the gravest first."""
-    with files("universal_diffusion.preparation.quality").joinpath("kinds.csv").open(encoding="utf-8") as file:
-        return {row["kind"]: Kind(row["severity"], row["action"]) for row in csv.DictReader(file)}
+    return {row["kind"]: Kind(row["severity"], row["action"]) for row in rows("kinds.csv")}
 
 
 def finding(source: str, case: str, target: str, kind: str, value: str, expected: str) -> Finding:

@@ -9,10 +9,8 @@ a phase of intense enhancement below it. An organ with the side "right" has its 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
-import pandas as pd
-
+from universal_diffusion.preparation.quality.reference import rows
 from universal_diffusion.targets import target
 
 
@@ -42,11 +40,10 @@ class Limits:
 @cache
 def limits() -> Mapping[str, Limits]:
     """The limits of every target, by name."""
-    with files("universal_diffusion.preparation.quality").joinpath("limits.csv").open(encoding="utf-8") as file:
-        table = pd.read_csv(file, keep_default_na=False)
-    low, high = (
-        {column: pd.to_numeric(table[column]).fillna(end) for column in columns}
-        for columns, end in ((("low_ml", "hu_low"), -float("inf")), (("high_ml", "hu_high"), float("inf")))
-    )
-    rows = table.assign(**low, **high)[[*Limits.__dataclass_fields__]].to_dict("records")
-    return {target(name).name: Limits(**row) for name, row in zip(table["target"], rows, strict=True)}
+    found = {}
+    for row in rows("limits.csv"):
+        low_ml, hu_low = (float(row[column] or "-inf") for column in ("low_ml", "hu_low"))
+        high_ml, hu_high = (float(row[column] or "inf") for column in ("high_ml", "hu_high"))
+        words = (row["side"], row["empty"], row["source"])
+        found[target(row["target"]).name] = Limits(low_ml, high_ml, hu_low, hu_high, int(row["components"]), *words)
+    return found

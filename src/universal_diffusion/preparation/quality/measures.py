@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from universal_diffusion.datasets.sides import midline
+from universal_diffusion.preparation.label_resampling import target_boxes
 from universal_diffusion.targets import Target, mask, target
 from universal_diffusion.volumes import Grid, Volume
 
@@ -15,6 +16,7 @@ AIR_HU = -1000  # what stands for the values that the lower end of the HU window
 COARSE_MM = 4.0  # grid on which the body's outside is looked for
 FAR_MM = 15.0  # outside the body, from which a label is astray
 NEIGHBOURS = np.ones((3, 3, 3), bool)
+NOWHERE = (slice(0),) * 3
 IN_SLICE = ndimage.generate_binary_structure(2, 1)[:, :, None]
 
 
@@ -27,7 +29,7 @@ class ScanMeasures:
         right_mm, front_mm, up_mm: native spacing along the patient's axes.
         extent_right_mm, extent_front_mm, extent_up_mm: native field of view.
         soft_hu: median Hounsfield units of what is neither air nor beyond the HU window, of the harmonised image.
-        native_hu: counts by Hounsfield units (`native_hu.hu_counts`), joined by "|".
+        native_hu: voxels by Hounsfield units (in the bins of `native_hu`), joined by "|".
     """
 
     source: str
@@ -94,7 +96,7 @@ def target_measures(volume: Volume, hu_window: tuple[float, float]) -> Iterator[
     hu = np.where(volume.image > 0, low + (high - low) * volume.image, np.float32(AIR_HU))
     spine_mm = midline(hu, volume.grid.affine, Path(f"{volume.source} {volume.case}"))
     outside, step = _outside(volume)
-    edge = edge_bits(volume.native_labels)
+    edge, boxes = edge_bits(volume.native_labels), target_boxes(volume.native_labels)
     for known in map(target, volume.annotated):
         inside = mask(volume.labels, known.name)
         coarse = inside[tuple(slice(None, None, length) for length in step)]
@@ -103,7 +105,7 @@ def target_measures(volume: Volume, hu_window: tuple[float, float]) -> Iterator[
             volume.source,
             volume.case,
             known.name,
-            components=components(mask(volume.native_labels, known.name)),
+            components=components(mask(volume.native_labels[boxes.get(known.bit, NOWHERE)], known.name)),
             cut=bool(edge & known.bit),
             right_of_spine_mm=_centre_x_mm(inside, volume.grid) - spine_mm if there else float("nan"),
             median_hu=float(np.median(np.clip(hu[inside], low, high))) if there else float("nan"),
@@ -114,17 +116,13 @@ def target_measures(volume: Volume, hu_window: tuple[float, float]) -> Iterator[
 
 def edge_bits(labels: np.ndarray) -> np.uint32:
     """Bits of the targets that reach any of the six faces of a label volume."""
-    faces = [np.take(labels, end, axis) for axis in range(3) for end in (0, -1)]
+    faces = [np.moveaxis(labels, axis, 0)[end] for axis in range(3) for end in (0, -1)]
     return np.bitwise_or.reduce([np.bitwise_or.reduce(face, axis=None) for face in faces])
 
 
 def components(inside: np.ndarray) -> int:
     """Pieces of a boolean mask, corners counted as neighbours."""
-    occupied = [np.flatnonzero(inside.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
-    if not occupied[0].size:
-        return 0
-    box = tuple(slice(places[0], places[-1] + 1) for places in occupied)
-    return int(ndimage.label(inside[box], structure=NEIGHBOURS)[1])
+    return int(ndimage.label(inside, structure=NEIGHBOURS)[1])
 
 
 def _centre_x_mm(inside: np.ndarray, grid: Grid) -> float:

@@ -14,10 +14,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from tqdm import tqdm
 
+from universal_diffusion.csv_tables import read_csv
 from universal_diffusion.datasets import catalogue
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.files import whole_file, write_text
 from universal_diffusion.preparation.folders import whole_folder
+from universal_diffusion.preparation.pictures import Tile
 from universal_diffusion.preparation.quality import figures, sheets
 from universal_diffusion.preparation.quality.checks import check, with_volumes
 from universal_diffusion.preparation.quality.findings import Finding, finding, in_order
@@ -53,7 +55,7 @@ def structure_findings(structures: Sequence[Structure]) -> Iterator[Finding]:
             yield finding(SOURCE, one.case, "", "empty structure", f"folder {one.folder}", "at least one voxel")
 
 
-def write_dataset(dataset: Dataset, tiles: Sequence[sheets.Tile], output: Path, folder: Path, window: tuple) -> None:
+def write_dataset(dataset: Dataset, tiles: Sequence[Tile], output: Path, folder: Path, window: tuple) -> None:
     """Write a dataset's page and figure into `output`, and its picture sheets into `folder`."""
     name = dataset.counts["dataset"]
     title = f"{dataset.counts['title']}: {len(dataset.scans)} cases. Cohort: {dataset.cohort}"
@@ -69,7 +71,7 @@ def _save(figure: plt.Figure, path: Path) -> None:
     plt.close(figure)
 
 
-def _tiles(cases: pd.DataFrame, findings: Sequence[Finding], paths: Mapping[sheets.Key, Path]) -> list[sheets.Tile]:
+def _tiles(cases: pd.DataFrame, findings: Sequence[Finding], paths: Mapping[sheets.Key, Path]) -> list[Tile]:
     """The pictures of a dataset's cases; one volume is in memory at a time."""
     by_case = defaultdict(list)
     for hit in findings:
@@ -83,7 +85,7 @@ def _tiles(cases: pd.DataFrame, findings: Sequence[Finding], paths: Mapping[shee
 
 def _measured(folders: Sequence[Path], name: str, inventory: pd.DataFrame) -> pd.DataFrame:
     """A table of `measure`, its shards joined in the order of the inventory."""
-    shards = [pd.read_csv(folder / name, dtype={"case": str}) for folder in folders]
+    shards = [read_csv(folder / name) for folder in folders]
     joined = pd.concat([shard for shard in shards if len(shard)] or shards)
     return inventory[["source", "dataset", "case"]].merge(joined, on=["source", "case"])
 
@@ -105,9 +107,9 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     flags = _arguments()
     window = read_json(Preparation, flags.settings, "settings").hu_window
-    inventory = pd.read_csv(flags.inventory, dtype={"case": str})
+    inventory = read_csv(flags.inventory)
     scans, targets = (_measured(flags.measures, name, inventory) for name in (SCANS, TARGETS))
-    counts = pd.read_csv(flags.counts, dtype=str, keep_default_na=False).set_index("dataset", drop=False)
+    counts = read_csv(flags.counts, str).set_index("dataset", drop=False)
     structures = [one for path in flags.structures for one in read_structures(path)]
     found = [*check(inventory, scans, targets), *count_findings(inventory, counts), *structure_findings(structures)]
     found = in_order(found)

@@ -12,12 +12,11 @@ from itertools import product
 import numpy as np
 from scipy import ndimage
 
+from universal_diffusion.boxes import Box, box_of, profiles
 from universal_diffusion.targets import all_targets
 from universal_diffusion.volumes import Grid
 
 GAUSSIAN_REACH = 4.0  # standard deviations at which the smoothing ends
-
-Box = tuple[slice, slice, slice]
 
 
 def smoothed(array: np.ndarray, factors: Sequence[float]) -> np.ndarray:
@@ -26,9 +25,13 @@ def smoothed(array: np.ndarray, factors: Sequence[float]) -> np.ndarray:
     The Gaussian has sigma (factor - 1) / 2 voxels, the rule of MONAI's and scikit-image's `resize`; along an axis that
     does not become coarser nothing happens.
     """
-    sigmas = np.maximum(0.0, (np.asarray(factors) - 1) / 2)
-    values = array.astype(np.float32, copy=False)
-    return ndimage.gaussian_filter(values, sigmas, mode="nearest", truncate=GAUSSIAN_REACH)
+    values = array.astype(np.float32)
+    for axis, factor in enumerate(factors):
+        if factor > 1:
+            for plane in np.moveaxis(values, axis, -1):  # lines that lie together in memory are filtered fastest
+                lines = np.ascontiguousarray(plane)
+                plane[...] = ndimage.gaussian_filter1d(lines, (factor - 1) / 2, mode="nearest", truncate=GAUSSIAN_REACH)
+    return values
 
 
 def resample_labels(labels: np.ndarray, boxes: Mapping[np.uint32, Box], affine: np.ndarray, grid: Grid) -> np.ndarray:
@@ -61,13 +64,9 @@ def resample_labels(labels: np.ndarray, boxes: Mapping[np.uint32, Box], affine: 
 
 def target_boxes(labels: np.ndarray) -> dict[np.uint32, Box]:
     """The smallest box around every target that is present, by its bit."""
-    profiles = [np.bitwise_or.reduce(labels, axis=others) for others in ((1, 2), (0, 2), (0, 1))]
-    boxes = {}
-    for bit in (target.bit for target in all_targets()):
-        places = [np.flatnonzero(profile & bit) for profile in profiles]
-        if places[0].size:
-            boxes[bit] = tuple(slice(int(along[0]), int(along[-1]) + 1) for along in places)
-    return boxes
+    held = profiles(labels)
+    boxes = {target.bit: box_of([profile & target.bit for profile in held]) for target in all_targets()}
+    return {bit: box for bit, box in boxes.items() if box is not None}
 
 
 def centres_inside(mask: np.ndarray, box: Box, steps: np.ndarray, shape: Sequence[int]) -> int:
