@@ -35,12 +35,15 @@ ARTEFACTS = [
     "<results>/quality/findings.csv",
     *collect("<results>/models/{variant}/{part}", variant=VARIANTS, part=["weights.safetensors", "card.json"]),
     "<results>/scores/cases.csv",
-    "<results>/tables/autoencoder_ceiling.csv",
+    *collect("<results>/tables/autoencoder_ceiling.{kind}", kind=["csv", "md"]),
     "<results>/tables/cost.csv",
+    *collect("<results>/tables/networks.{kind}", kind=["csv", "md"]),
     *collect("<results>/tables/table{number}.{kind}", number=[1, 2, 3], kind=["csv", "md", "tex"]),
     *collect("<results>/tables/targets.{kind}", kind=["csv", "md"]),
     *collect("<results>/tables/own/{source}.{kind}", source=own_sources(), kind=["csv", "md"]),
     *collect("<results>/figures/figure{number}.{kind}", number=[1, 2], kind=["png", "svg"]),
+    *collect("<results>/figures/training.{kind}", kind=["png", "svg"]),
+    *collect("<results>/models/{variant}/README.md", variant=VARIANTS),
     *collect("<results>/claims.{kind}", kind=["csv", "md"]),
     *(["<results>/figures/phantom.png"] if sources(origin="phantom") else []),
 ]
@@ -68,7 +71,7 @@ rule all:
 
 rule benchmarks:
     input:
-        collect("benchmarks/{name}.md", name=["store", "layouts", "harmonise", "plan"]),
+        collect("benchmarks/{name}.md", name=["store", "layouts", "harmonise", "plan", "training", "space"]),
 
 
 onerror:

@@ -92,6 +92,11 @@ def test_wrong_value_is_told_with_its_path_and_what_is_allowed(changed, told):
         ("segmentation", {"steps": 5000}, "configuration.segmentation.steps: is 5000; give at most"),
         ("weights", {"origin": "local"}, "configuration.weights.vgg16: is missing; with origin local a path is needed"),
         ("weights", {"clip": "x.pt"}, "configuration.weights.clip: is given; with origin untrained no path is used"),
+        (
+            "weights",
+            {"clip_sha256": "40d3"},
+            "configuration.weights.clip_sha256: is given; with origin untrained leave it out",
+        ),
     ],
 )
 def test_value_that_no_step_can_use_is_told_before_any_starts(section, changed, told):

@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 RULES = sorted((ROOT / "workflow/rules").glob("*.smk"))
-CONFIGURATIONS = ("config", "sample", "paper")
+CONFIGURATIONS = ("config", "sample", "paper", "embedded256")
 DISTRIBUTIONS = {
     "Cryptodome": "pycryptodomex",
     "PIL": "pillow",
@@ -202,7 +202,7 @@ def test_profile_speaks_of_rules_that_exist():
     profile = yaml.safe_load((ROOT / "workflow/profiles/slurm/profile.yaml").read_text())
     known = rules() | {name: rules()[base] for name, base in inherited().items()}
     assert set(profile["set-resources"]) <= set(known)
-    asks_for_gpu = {name for name, rule in known.items() if "gpu=1" in rule}
+    asks_for_gpu = {name for name, rule in known.items() if re.search(r"\bgpu=", rule)}
     assert asks_for_gpu == {name for name, value in profile["set-resources"].items() if "slurm_partition" in value}
 
 

@@ -11,6 +11,7 @@ POSITIVE = {
     *("threads", "shards", "matrix", "slice_spacing_mm", "spacing_mm", "patch", "per_case", "channels"),
     *("latent_channels", "residual_blocks", "embedding_channels", "segresnet_filters"),
     *("steps", "batch", "learning_rate", "gradient_clip", "validate_every", "timesteps", "history", "ensemble"),
+    *("devices", "micro_batch"),
 }
 FRACTIONS = {"validation_fraction", "target_probability", "uniform_probability", "ema_decay", "eta", "overlap"}
 
@@ -28,6 +29,7 @@ def check(study: Study) -> None:
             f"give at most diffusion.timesteps, {study.diffusion.timesteps}",
         )
     _check_networks(study)
+    _check_devices(study)
     _check_weights(study)
 
 
@@ -40,7 +42,7 @@ def _check_values(section: object, where: str) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, float) and not math.isfinite(number):
                 raise InputError(key, f"is {value}", "give a finite number")
-            if field.name in POSITIVE and number <= 0:
+            if field.name in POSITIVE and number is not None and number <= 0:
                 raise InputError(key, f"is {value}", "give more than 0")
             if field.name in FRACTIONS and not 0 <= number <= 1:
                 raise InputError(key, f"is {value}", "give 0 to 1")
@@ -65,13 +67,24 @@ def _check_networks(study: Study) -> None:
             f"is {list(denoiser.attention_scales)}",
             f"give scales from 0 to {len(denoiser.channels) - 1}",
         )
-    halvings = len(masks.channels) + len(denoiser.channels) - 2
+    halvings = len(masks.channels) + max(len(denoiser.channels) - 2, 0)  # at least those of the coarser auto-encoder
     if study.preparation.patch % 2**halvings:
         raise InputError(
             "configuration.preparation.patch",
             f"is {study.preparation.patch}, which auto-encoder and denoiser cannot halve {halvings} times",
             f"give a multiple of {2**halvings}",
         )
+
+
+def _check_devices(study: Study) -> None:
+    for name in ("mask_autoencoder", "image_autoencoder", "denoiser", "baseline"):
+        training = getattr(study, name).training
+        if training.batch % training.devices:
+            raise InputError(
+                f"configuration.{name}.training.devices",
+                f"is {training.devices}, which cannot share a batch of {training.batch} evenly",
+                "give a number that divides the batch",
+            )
 
 
 def _check_weights(study: Study) -> None:
@@ -82,4 +95,10 @@ def _check_weights(study: Study) -> None:
                 f"configuration.weights.{name}",
                 "is given" if given else "is missing",
                 f"with origin {study.weights.origin} {'a path is needed' if local else 'no path is used'}",
+            )
+        if getattr(study.weights, f"{name}_sha256") is not None and not local:
+            raise InputError(
+                f"configuration.weights.{name}_sha256",
+                "is given",
+                f"with origin {study.weights.origin} leave it out: only local files are checked by it",
             )

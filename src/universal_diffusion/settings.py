@@ -8,7 +8,7 @@ import difflib
 import json
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from universal_diffusion.errors import InputError
@@ -71,6 +71,9 @@ class Training:
         decay: "cosine" lets the learning rate fall to zero at the last step, "none" keeps it.
         ema_decay: of the averaged weights that are evaluated; 0 keeps the last weights.
         checkpoint_minutes: time between checkpoints that an interrupted run goes on from.
+        devices: processes, one per GPU, that share each batch on one machine; torchrun or SLURM's srun overrule it.
+        micro_batch: patches that a process computes at once (all of its share if null); their gradients add up.
+        compile: let torch.compile make the network's kernels.
     """
 
     steps: int
@@ -84,6 +87,9 @@ class Training:
     validate_every: int
     checkpoint_minutes: float
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    devices: int = 1
+    micro_batch: int | None = None
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,10 @@ class MaskAutoencoder:
     latent_channels: int
     residual_blocks: int
     training: Training
+
+    def coarser(self) -> "MaskAutoencoder":
+        """The same with twice the factor: its last width once more, as latent-diffusion goes from f = 4 to f = 8."""
+        return replace(self, channels=(*self.channels, self.channels[-1]))
 
 
 @dataclass(frozen=True)
@@ -143,11 +153,19 @@ class Diffusion:
 
 @dataclass(frozen=True)
 class Weights:
-    """Pretrained weights: "download" them, take the "local" files named here, or do with "untrained" seeded ones."""
+    """Pretrained weights: "download" them, take the "local" files named here, or do with "untrained" seeded ones.
+
+    Attributes:
+        vgg16: for "local": torchvision's `vgg16-*.pth`, or safetensors with the names of its tensors.
+        clip: for "local": OpenAI's `ViT-B-32.pt`, or safetensors with the names of its tensors.
+        vgg16_sha256, clip_sha256: for "local": the hash that the file must have; with null the card just names it.
+    """
 
     origin: Literal["untrained", "download", "local"]
     vgg16: str | None = None
     clip: str | None = None
+    vgg16_sha256: str | None = None
+    clip_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -251,7 +269,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             return tuple(_value(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    if hint in (int, str) and isinstance(value, hint) and not isinstance(value, bool):
+    if hint in (int, str, bool) and type(value) is hint:
         return value
     raise InputError(where, f"is {value!r}", f"expected {_describe(hint)}")
 
@@ -272,4 +290,4 @@ def _describe(hint: Any) -> str:
         return f"a list of {_describe(args[0])}" if args[-1] is Ellipsis else f"a list of {len(args)} values"
     if origin is dict:
         return f"a section whose values are {_describe(args[1])}"
-    return {int: "a whole number", float: "a number", str: "text"}[hint]
+    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[hint]

@@ -9,9 +9,10 @@ import torch
 from monai.losses import DiceLoss
 
 from universal_diffusion.baselines import segresnet
-from universal_diffusion.baselines.segresnet import LabelBatches, annotated_loss, build, check_sizes, load_segmenter
+from universal_diffusion.baselines.segresnet import IndexedLabels, annotated_loss, build, check_sizes, load_segmenter
 from universal_diffusion.errors import InputError
 from universal_diffusion.targets import all_targets, mask, target
+from universal_diffusion.training.patches import Batches
 from universal_diffusion.volumes import VolumeFile
 
 PREPARATION = {
@@ -52,9 +53,9 @@ def arguments_of(cohort, output):
 
 
 def test_batches_hold_every_label_of_the_patch_and_what_is_annotated(cohort, tmp_path):
-    batches = LabelBatches(arguments_of(cohort, tmp_path), 8)
-    image, masks, annotated = batches.draw_labels("train", 0, torch.device("cpu"))
-    drawn = batches._samplers["train"].draw(0, 8)
+    batches = Batches(arguments_of(cohort, tmp_path), 8, IndexedLabels)
+    image, masks, annotated = batches.train(0, slice(0, 8), torch.device("cpu"))
+    drawn = batches._whole["train"].sampler.draw(0, 8)
     assert (image.shape, masks.shape, annotated.shape) == ((8, 1, 64, 64), (8, 29, 64, 64), (8, 29))
     for row, origin in enumerate(drawn.origins):
         with VolumeFile(cohort[0] / f"{origin.case}.h5") as volume:

@@ -94,7 +94,7 @@ DENOISER = {
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory) -> Path:
-    """A folder with an untrained `mask_clip` and an untrained `mask_autoencoder`."""
+    """A folder with an untrained `mask_clip`, an untrained `mask_autoencoder` and a `coarser` one."""
     import torch
 
     from universal_diffusion.method.bundle import Networks, build_autoencoder, build_denoiser
@@ -117,4 +117,6 @@ def models(tmp_path_factory) -> Path:
     save_model(folder / "mask_clip", Networks(mask, image, denoiser), card)
     own = {"architecture": architecture["mask_autoencoder"], "preparation": {"patch": PATCH}}
     save_model(folder / "mask_autoencoder", mask, own)
+    coarser = {"kind": "mask_autoencoder", **AUTOENCODER, "channels": [8, 8, 8]}
+    save_model(folder / "coarser", build_autoencoder(coarser), own | {"architecture": coarser})
     return folder

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from torch.distributions import Normal, kl_divergence
 
 from universal_diffusion.errors import InputError
@@ -44,18 +45,25 @@ def test_a_schedule_with_impossible_betas_is_refused():
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_q_sample_has_the_moments_of_the_simulated_chain(schedule):
-    process, count = GaussianDiffusion.scheduled(schedule, 40), 60_000
+@pytest.mark.parametrize(("timesteps", "count"), [(40, 40), (1000, 1000), (1000, 50)])
+def test_q_sample_has_the_law_of_the_simulated_chain(schedule, timesteps, count):
+    """Eq. 6 against z_t = sqrt(1 - beta_t) z_{t-1} + sqrt(beta_t) noise, run step by step; respaced processes too.
+
+    20,000 chains: standard errors are spread / sqrt(20000) of the mean and sqrt(2 / 20000) = 1 % of the variance; five
+    of each are allowed, and a Kolmogorov-Smirnov test against the normal law.
+    """
+    process, chains = GaussianDiffusion.scheduled(schedule, timesteps).respace(count), 20_000
     generator = torch.Generator().manual_seed(0)
-    chain = torch.full((count,), 1.7, dtype=torch.float64)
+    chain = torch.full((chains,), 1.7, dtype=torch.float64)
     for step, beta in enumerate(process.betas):
-        chain = (1 - beta).sqrt() * chain + beta.sqrt() * torch.randn(count, generator=generator, dtype=torch.float64)
-        if step in (0, 7, 23):
+        chain = (1 - beta).sqrt() * chain + beta.sqrt() * torch.randn(chains, generator=generator, dtype=torch.float64)
+        if step in (0, count // 5, count // 2, count - 1):
             at = torch.tensor([step])
             signal = process.q_sample(torch.full((1, 1), 1.7).double(), at, torch.zeros(1, 1).double()).item()
             spread = process.q_sample(torch.zeros(1, 1).double(), at, torch.ones(1, 1).double()).item()
-            assert chain.mean().item() == pytest.approx(signal, abs=5 * spread / math.sqrt(count))
-            assert chain.var().item() == pytest.approx(spread**2, rel=5 * math.sqrt(2 / count))
+            assert chain.mean().item() == pytest.approx(signal, abs=5 * spread / math.sqrt(chains))
+            assert chain.var().item() == pytest.approx(spread**2, rel=5 * math.sqrt(2 / chains))
+            assert stats.kstest(chain.numpy(), "norm", (signal, spread)).pvalue > 1e-3
 
 
 @settings(deadline=None, max_examples=60)

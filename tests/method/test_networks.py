@@ -2,9 +2,11 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai.losses import DiceLoss
 from torch.distributions import Normal, kl_divergence
+from torch.nn import BCEWithLogitsLoss
 
 from universal_diffusion.errors import InputError
 from universal_diffusion.method import autoencoders
@@ -69,9 +71,21 @@ def test_latent_scale_gives_unit_moments_and_inverts():
 def test_mask_loss_of_known_vectors():
     mask = torch.tensor([1.0, 1.0, 0.0, 0.0]).view(1, 1, 2, 2)
     half = torch.zeros(1, 1, 2, 2)  # probability 1/2 everywhere: BCE ln 2, Dice (2 * 1 + 1) / (2 + 2 + 1)
-    torch.testing.assert_close(mask_loss(half, mask), torch.tensor(2.0).log() + 1 - 3 / 5)
+    torch.testing.assert_close(mask_loss(half, mask).mean(), torch.tensor(2.0).log() + 1 - 3 / 5)
     assert mask_loss(200 * mask - 100, mask) < 1e-6
     assert mask_loss(torch.full((1, 1, 2, 2), -100.0), torch.zeros(1, 1, 2, 2)) < 1e-6
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.floats(-20, 20), st.floats(0, 1), st.integers(0, 99))
+def test_mask_loss_is_binary_cross_entropy_and_dice_of_each_patch(scale, share, seed):
+    """Against torch's BCE and MONAI's Dice loss, patch by patch."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(3, 1, 6, 5, generator=generator, dtype=torch.float64)
+    mask = (torch.rand(3, 1, 6, 5, generator=generator) < share).double()
+    dice = DiceLoss(sigmoid=True, smooth_nr=1.0, smooth_dr=1.0, reduction="none")(logits, mask).flatten()
+    entropy = torch.stack([BCEWithLogitsLoss()(a, b) for a, b in zip(logits, mask, strict=True)])
+    torch.testing.assert_close(mask_loss(logits, mask), entropy + dice)
 
 
 @given(st.floats(-3, 3), st.floats(-3, 3))
@@ -91,6 +105,16 @@ def test_features_serve_every_step(networks):
         step = torch.full((2,), t)
         again = denoiser(noisy, step, e, denoiser.features(image_latent, e))
         assert torch.equal(denoiser(noisy, step, e, features), again)
+
+
+def test_features_of_every_scale_depend_on_image_and_target(networks):
+    denoiser, image_latent = networks.denoiser, torch.randn(1, LATENT, 8, 8)
+
+    def features(target_id=6, image=image_latent):
+        return denoiser.features(image, denoiser.embedding(torch.tensor([target_id])))
+
+    for other in (features(target_id=7), features(image=image_latent + 1)):
+        assert not any(torch.allclose(*maps) for maps in zip(features(), other, strict=True))
 
 
 def test_output_depends_on_target_step_and_image(networks):
@@ -123,6 +147,17 @@ def test_clip_embedding_tells_nearly_parallel_prompts_apart():
     assert module.features.mean(dim=0).abs().max() < 1e-3
     assert not module.features.requires_grad
     assert embedding("learnt", 8, None)(torch.tensor([1, 29])).shape == (2, 8)
+
+
+def test_each_target_has_its_own_row_of_features_or_of_the_learnt_table():
+    features = torch.randn(29, 512, generator=torch.Generator().manual_seed(0))
+    clip, learnt, ids = embedding("clip", 8, features), embedding("learnt", 8, None), torch.tensor([29, 1, 7])
+    centred = features - features.mean(dim=0)
+    rows = centred[[28, 0, 6]] / centred.square().mean().sqrt()
+    expected = rows @ clip.projection.weight.T + clip.projection.bias
+    torch.testing.assert_close(clip(ids), expected)
+    torch.testing.assert_close(learnt(ids), learnt.table.weight[[28, 0, 6]])
+    assert [name for name, _ in clip.named_parameters()] == ["projection.weight", "projection.bias"]  # CLIP is frozen
 
 
 def test_bundle_comes_back_as_it_was_saved(networks, tmp_path):

@@ -14,10 +14,16 @@ ARTEFACTS = [
     *("splits.csv", "leakage.csv", "inventory.csv", "scores/cases.csv"),
     *("claims.csv", "claims.md", "provenance.json", "machine.json"),
     *(f"tables/table{number}.{kind}" for number in (1, 2, 3) for kind in ("csv", "md", "tex")),
-    *("tables/targets.csv", "tables/targets.md", "tables/autoencoder_ceiling.csv", "tables/cost.csv"),
+    *("tables/targets.csv", "tables/targets.md", "tables/cost.csv", "tables/networks.csv", "tables/networks.md"),
+    *("tables/autoencoder_ceiling.csv", "tables/autoencoder_ceiling.md", "models/mask_autoencoder/ceiling.csv"),
     *(f"figures/figure{number}.{kind}" for number in (1, 2) for kind in ("png", "svg")),
     *("figures/phantom.png", "figures/overlays.png", "quality/findings.csv", "quality/ircadb_structures.csv"),
-    *(f"models/{variant}/card.json" for variant in ("noise_learnt", "noise_clip", "mask_learnt", "mask_clip")),
+    *("figures/training.png", "figures/training.svg"),
+    *(
+        f"models/{variant}/{name}"
+        for variant in ("noise_learnt", "noise_clip", "mask_learnt", "mask_clip")
+        for name in ("card.json", "README.md")
+    ),
 ]
 SYSTEMS = {"noise_learnt", "noise_clip", "mask_learnt", "mask_clip", "prior_mask", "segresnet"}
 
@@ -131,6 +137,8 @@ def test_deleting_a_table_rebuilds_that_table_alone(study):
                 "cost",
                 "figure1",
                 "figure2",
+                "training_curves",
+                "model_card",
                 "quality",
             },
         ),

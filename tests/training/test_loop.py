@@ -1,16 +1,28 @@
-"""The training loop: resuming gives the same bytes, wrong checkpoints and losses stop it, averages are averages."""
+"""The training loop: resuming gives the same bytes, accumulation the same gradients, wrong losses stop it."""
 
+import json
+import math
+import os
+import random
+import shutil
+import signal
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from torch import nn
 
 from universal_diffusion.errors import InputError
 from universal_diffusion.settings import Training
-from universal_diffusion.training import loop
-from universal_diffusion.training.loop import CHECKPOINT, learning_rate, train
-from universal_diffusion.training.patches import generator
+from universal_diffusion.training import checkpoints, loop
+from universal_diffusion.training.averages import AveragedWeights
+from universal_diffusion.training.checkpoints import CHECKPOINT
+from universal_diffusion.training.loop import finish, learning_rate, train
+from universal_diffusion.training.progress import LOG
 
 SETTINGS = Training(
     steps=12,
@@ -27,74 +39,187 @@ SETTINGS = Training(
 )
 
 
-class Regression:
-    """Fits y = 2x; fails at `fails_at`, and counts its steps as state."""
-
-    def __init__(self, fails_at: int | None = None, loss_scale: float = 1.0):
-        torch.manual_seed(0)
-        self.module, self.fails_at, self.loss_scale = nn.Linear(1, 1), fails_at, loss_scale
-        self.seen = torch.zeros(1)
-
-    def loss(self, module, step):
-        if step == self.fails_at:
-            raise KeyboardInterrupt
-        self.seen += 1
-        x = torch.randn(4, 1, generator=generator(1, "regression", step))
-        return (module(x) - 2 * x).square().mean() * self.loss_scale, {"seen": self.seen.item()}
-
-    def validate(self, module):
-        return {"validation_error": abs(module.weight.item() - 2)}
-
-    def state(self):
-        return {"seen": self.seen}
-
-    def load_state(self, state):
-        self.seen.copy_(state["seen"])
-
-
 def weights(module: nn.Module) -> bytes:
     return b"".join(tensor.numpy().tobytes() for tensor in module.state_dict().values())
 
 
-@pytest.mark.parametrize("fails_at", [1, 6, 11])
-def test_interrupted_run_resumes_to_the_same_bytes(tmp_path, fails_at):
-    whole = Regression()
-    expected = weights(train(whole, SETTINGS, tmp_path / "whole", {}, device="cpu"))
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def cut(task, folder, identity=None, settings=SETTINGS):
+    """Train until the task raises KeyboardInterrupt."""
     with pytest.raises(KeyboardInterrupt):
-        train(Regression(fails_at), SETTINGS, tmp_path / "broken", {}, device="cpu")
-    resumed = Regression()
-    assert weights(train(resumed, SETTINGS, tmp_path / "broken", {}, device="cpu")) == expected
-    assert resumed.seen == whole.seen == SETTINGS.steps
-    rows = (tmp_path / "broken" / "log.csv").read_text().splitlines()
-    assert len(rows) == 1 + SETTINGS.steps
+        train(task, settings, folder, identity or {}, device="cpu")
 
 
-def test_checkpoint_of_another_configuration_is_refused(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train(Regression(5), SETTINGS, tmp_path, {"channels": [1]}, device="cpu")
-    with pytest.raises(InputError, match=r"another configuration \(channels changed\)"):
-        train(Regression(), SETTINGS, tmp_path, {"channels": [2]}, device="cpu")
+@pytest.fixture
+def expected(regression, tmp_path) -> bytes:
+    """The weights of an uninterrupted training."""
+    return weights(train(regression(), SETTINGS, tmp_path / "expected", {}, device="cpu"))
 
 
-def test_truncated_checkpoint_is_named(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train(Regression(5), SETTINGS, tmp_path, {}, device="cpu")
+@pytest.mark.parametrize("cut_at", [1, 6, 11])
+def test_interrupted_run_resumes_to_the_same_bytes(tmp_path, regression, expected, cut_at):
+    cut(regression({cut_at: interrupt}), tmp_path)
+    resumed = regression()
+    assert weights(train(resumed, SETTINGS, tmp_path, {}, device="cpu")) == expected
+    assert resumed.seen == SETTINGS.steps
+    assert pd.read_csv(tmp_path / LOG)["step"].tolist() == list(range(SETTINGS.steps))
+    finish(tmp_path)
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_reduced_precision_resumes_to_the_same_bytes(tmp_path, regression, monkeypatch, precision):
+    """With float16 the first scaled gradients overflow: these steps are skipped, and the scale is in the checkpoint."""
+    settings = replace(SETTINGS, precision=precision)
+    # Fabric itself would give bfloat16 on a CPU, which can compute with float16 all the same.
+    launched = lambda *_: Fabric(accelerator="cpu", plugins=[MixedPrecision(precision, "cpu")])  # noqa: E731
+    monkeypatch.setattr(loop, "launch", launched)
+    whole = train(regression(scale=100.0), settings, tmp_path / "whole", {}, device="cpu")
+    cut(regression({6: interrupt}, scale=100.0), tmp_path / "cut", settings=settings)
+    resumed = train(regression(scale=100.0), settings, tmp_path / "cut", {}, device="cpu")
+    assert weights(resumed) == weights(whole)
+    facts, _ = checkpoints._read(tmp_path / "cut" / CHECKPOINT)
+    assert (facts["scaler"].get("scale", 2.0**16) < 2.0**16) == (precision == "16-mixed")
+    assert abs(whole.weight.item() - 2) < 1.5
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 4, 100])
+def test_accumulated_gradients_are_those_of_the_batch(tmp_path, regression, expected, micro_batch):
+    settings = replace(SETTINGS, micro_batch=micro_batch)
+    trained = weights(train(regression(), settings, tmp_path, {}, device="cpu"))
+    np.testing.assert_allclose(np.frombuffer(trained, np.float32), np.frombuffer(expected, np.float32), rtol=1e-5)
+
+
+class Large:
+    """Runs out of memory above `most` patches at once."""
+
+    def __init__(self, task, most: int):
+        self.task, self.most = task, most
+
+    def __getattr__(self, name):
+        return getattr(self.task, name)
+
+    def loss(self, module, step, rows):
+        if rows.stop - rows.start > self.most:
+            module(torch.ones(1, 1)).sum().backward()  # what is left of a part must not count
+            raise torch.OutOfMemoryError
+        return self.task.loss(module, step, rows)
+
+
+def test_what_does_not_fit_is_computed_in_smaller_parts(tmp_path, regression, capsys):
+    settings = replace(SETTINGS, micro_batch=1)
+    expected = weights(train(regression(), settings, tmp_path / "small", {}, device="cpu"))
+    assert weights(train(Large(regression(), 1), SETTINGS, tmp_path / "large", {}, device="cpu")) == expected
+    told = capsys.readouterr().err
+    assert told.count("do not fit") == 2
+    assert "2 patches at once do not fit into the memory of the cpu; going on with training.micro_batch: 1" in told
+
+
+def test_a_resumed_run_takes_the_parts_that_fitted(tmp_path, regression, capsys):
+    expected = weights(train(Large(regression(), 2), SETTINGS, tmp_path / "whole", {}, device="cpu"))
+    cut(Large(regression({5: interrupt}), 2), tmp_path / "cut")
+    capsys.readouterr()
+    assert weights(train(regression(), SETTINGS, tmp_path / "cut", {}, device="cpu")) == expected
+    assert "do not fit" not in capsys.readouterr().err
+    other = replace(SETTINGS, micro_batch=3)  # what is configured since then counts
+    train(regression(), other, tmp_path / "cut", {}, device="cpu")
+
+
+def test_a_patch_that_does_not_fit_is_told(tmp_path, regression):
+    with pytest.raises(InputError, match=r"training.micro_batch: is 1, and one patch does not fit into the memory"):
+        train(Large(regression(), 0), SETTINGS, tmp_path, {}, device="cpu")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_ends_the_run_with_its_state_kept(tmp_path, regression, expected, capsys, number):
+    before = signal.getsignal(number)
+    settings = replace(SETTINGS, checkpoint_minutes=60)
+    with pytest.raises(SystemExit) as ended:
+        train(regression({4: lambda: os.kill(os.getpid(), number)}), settings, tmp_path, {}, device="cpu")
+    assert ended.value.code == 128 + number
+    assert signal.getsignal(number) == before
+    assert f"stopped by {number.name} after 5 steps; the same command goes on from" in capsys.readouterr().err
+    resumed = regression({step: interrupt for step in range(5)})
+    assert weights(train(resumed, settings, tmp_path, {}, device="cpu")) == expected
+
+
+def test_a_loss_that_is_not_finite_names_its_cases_and_keeps_the_state_before(tmp_path, regression, expected):
+    settings = replace(SETTINGS, checkpoint_minutes=60)
+    broken = regression({6: lambda: torch.tensor([0, 0, math.nan, 0])})
+    with pytest.raises(InputError, match=r"the loss is nan at step 6 for patches of amos/6_1; .* delete this file"):
+        train(broken, settings, tmp_path, {}, device="cpu")
+    assert broken.seen == 6
+    assert weights(train(regression(), settings, tmp_path, {}, device="cpu")) == expected
+
+
+def test_a_gradient_that_is_not_finite_stops_too(tmp_path, regression):
+    task = regression()
+    task.module.weight.register_hook(lambda gradient: gradient / 0)
+    with pytest.raises(InputError, match=r"the gradient is (inf|nan) at step 0 for patches of amos/0_0, amos/0_1;"):
+        train(task, SETTINGS, tmp_path, {}, device="cpu")
+
+
+def test_checkpoint_of_another_configuration_is_refused_with_what_changed(tmp_path, regression):
+    settings = replace(SETTINGS, learning_rate=0.001)
+    cut(regression({5: interrupt}), tmp_path, {"network": {"channels": [1], "blocks": 2}}, settings)
+    changed = replace(settings, learning_rate=0.002, checkpoint_minutes=7, micro_batch=2)
+    changes = r"network.channels: \[1\] -> \[1, 2\], training.learning_rate: 0.001 -> 0.002"
+    with pytest.raises(InputError, match=rf"another configuration \({changes}\); change that back"):
+        train(regression(), changed, tmp_path, {"network": {"channels": [1, 2], "blocks": 2}}, device="cpu")
+
+
+def test_how_a_training_runs_may_change(tmp_path, regression):
+    cut(regression({5: interrupt}), tmp_path)
+    changed = replace(SETTINGS, checkpoint_minutes=7, micro_batch=2)
+    train(regression(dict.fromkeys(range(5), interrupt)), changed, tmp_path, {}, device="cpu")
+
+
+def test_truncated_checkpoint_is_named(tmp_path, regression):
+    cut(regression({5: interrupt}), tmp_path)
     content = (tmp_path / CHECKPOINT).read_bytes()
     (tmp_path / CHECKPOINT).write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=CHECKPOINT):
-        train(Regression(), SETTINGS, tmp_path, {}, device="cpu")
+    with pytest.raises(InputError, match=f"{CHECKPOINT}: is no whole checkpoint"):
+        train(regression(), SETTINGS, tmp_path, {}, device="cpu")
 
 
-def test_non_finite_loss_stops(tmp_path):
-    with pytest.raises(InputError, match="the loss is nan at step 0"):
-        train(Regression(loss_scale=float("nan")), SETTINGS, tmp_path, {}, device="cpu")
+def test_a_checkpoint_that_is_cut_off_leaves_the_one_before(tmp_path, regression, expected, monkeypatch):
+    cut(regression({5: interrupt}), tmp_path)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+
+    def half(tensors, path, facts):
+        path.write_bytes(before[: len(before) // 2])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save_file", half)
+        cut(regression(), tmp_path)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+    stale = tmp_path / f".partial-1-{CHECKPOINT}"  # as a kill leaves it
+    stale.write_bytes(before[:9])
+    assert weights(train(regression(), SETTINGS, tmp_path, {}, device="cpu")) == expected
+    assert not stale.exists()
 
 
-def test_training_approaches_the_solution(tmp_path):
-    task = Regression()
-    before = abs(task.module.weight.item() - 2)
-    trained = train(task, SETTINGS, tmp_path, {}, device="cpu")
-    assert abs(trained.weight.item() - 2) < before
+def test_training_neither_reads_nor_changes_global_random_state(tmp_path, regression, expected):
+    task = regression()
+    torch.manual_seed(11)
+    np.random.seed(12)  # noqa: NPY002
+    random.seed(13)
+    before = torch.get_rng_state(), repr(np.random.get_state()), random.getstate()  # noqa: NPY002
+    assert weights(train(task, SETTINGS, tmp_path, {}, device="cpu")) == expected
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (repr(np.random.get_state()), random.getstate()) == before[1:]  # noqa: NPY002
+
+
+def test_training_approaches_the_solution(tmp_path, regression):
+    settings = replace(SETTINGS, steps=60, decay="none", weight_decay=0.0)
+    assert abs(train(regression(), settings, tmp_path, {}, device="cpu").weight.item() - 2) < 0.2
+    logged = json.loads(pd.read_csv(tmp_path / LOG).to_json(orient="records"))
+    assert {"step", "loss", "row", "seconds", "wait_seconds", "validation_error"} == set(logged[0])
+    assert [row["step"] for row in logged if row["validation_error"] is not None] == list(range(4, 60, 5))
 
 
 def test_learning_rate_rises_and_falls():
@@ -106,9 +231,26 @@ def test_learning_rate_rises_and_falls():
     assert learning_rate(replace(SETTINGS, decay="none"), 11) == SETTINGS.learning_rate
 
 
-def test_average_of_constant_weights_is_the_weights():
-    module = nn.Linear(2, 2)
-    average = {name: torch.zeros_like(tensor) for name, tensor in module.state_dict().items()}
-    for step in range(400):
-        loop._update_average(average, module, 0.9, step)
-    torch.testing.assert_close(average["weight"], module.weight.detach())
+def test_averages_follow_their_recurrence():
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    average = AveragedWeights(module, 0.9)
+    expected = module[0].weight.detach().double().clone()
+    for step in range(100):
+        with torch.no_grad():
+            module[0].weight.add_(1.0)
+            module[1].num_batches_tracked.add_(1)
+        average.update(step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * module[0].weight.detach().double()
+    torch.testing.assert_close(average.module[0].weight.double(), expected, rtol=1e-5, atol=1e-5)
+    assert average.module[1].num_batches_tracked == 100
+    assert not average.module.training
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_network_trains_alike_under_the_same_names(tmp_path, regression, expected):
+    settings = replace(SETTINGS, compile=True, validate_every=100)
+    trained = train(regression(), settings, tmp_path, {}, device="cpu")
+    assert list(trained.state_dict()) == ["weight", "bias"]
+    compiled = np.frombuffer(weights(trained), np.float32)
+    np.testing.assert_allclose(compiled, np.frombuffer(expected, np.float32), rtol=1e-4)

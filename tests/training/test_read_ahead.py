@@ -55,6 +55,15 @@ def test_masks_alone_travel_too(volumes, workers):
     assert content((image, mask, ids)) == [b"", expected.mask.tobytes(), expected.target_ids.tobytes()]
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
+@given(index=st.integers(0, 100), first=st.integers(0, BATCH - 1), count=st.integers(1, BATCH))
+def test_rows_of_a_batch_are_those_of_the_whole(volumes, index, first, count):
+    """What a process reads for itself is what it would have of the batch of a single process."""
+    rows = slice(first, first + count)
+    whole, own = (IndexedBatches(sampler(volumes), BATCH, rows=part)[index] for part in (slice(None), rows))
+    assert content(own) == content(tensor[rows] for tensor in whole)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_reading_ahead_leaves_the_global_generator_alone(volumes, workers):
     torch.manual_seed(3)

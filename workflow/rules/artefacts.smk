@@ -1,4 +1,4 @@
-# Tables 1-3, Figures 1 and 2, the claims ledger, and where everything came from.
+# Tables 1-3, Figures 1 and 2, training curves, model cards, the claims ledger, and where everything came from.
 
 
 rule table1:
@@ -200,6 +200,36 @@ rule cost:
         " --settings {params.settings:q} --output {output} > {log} 2>&1"
 
 
+rule networks:
+    # Parameters and operations of every network, beside denoisers of pixel space. Counted without training anything.
+    input:
+        code=modules("evaluation.networks"),
+    output:
+        csv=report(
+            "<results>/tables/networks.csv",
+            caption="../report/networks.rst",
+            category="Tables",
+            labels={"what": "networks"},
+        ),
+        md="<results>/tables/networks.md",
+    log:
+        "<logs>/networks.log",
+    benchmark:
+        "<benchmarks>/networks.tsv"
+    localrule: True
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        study=whole_study(),
+        cohort=study.cohort,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.networks --study {params.study:q}"
+        " --cohort {params.cohort:q} --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
+
+
 rule figure1:
     # The method, drawn from the trained modules themselves.
     input:
@@ -271,11 +301,84 @@ rule figure2:
         " --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
 
 
+rule training_curves:
+    # Loss, validation and the share of the time spent waiting for data, of every training.
+    input:
+        code=modules("evaluation.curves"),
+        logs=collect(
+            "<results>/models/{model}/log.csv",
+            model=[*MASK_AUTOENCODERS, "image_autoencoder", *VARIANTS, "segresnet"],
+        ),
+    output:
+        png=report(
+            "<results>/figures/training.png",
+            caption="../report/training.rst",
+            category="Figures",
+            labels={"what": "training curves"},
+        ),
+        svg="<results>/figures/training.svg",
+    log:
+        "<logs>/training_curves.log",
+    benchmark:
+        "<benchmarks>/training_curves.tsv"
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        cohort=study.cohort,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.curves --logs {input.logs} --cohort {params.cohort:q}"
+        " --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
+
+
+rule model_card:
+    # A page beside each variant: what it is for, what it was made from, how good it is.
+    input:
+        code=modules("evaluation.model_card"),
+        card="<results>/models/{variant}/card.json",
+        training="<results>/models/{variant}/log.csv",
+        cases="<results>/scores/cases.csv",
+        splits="<results>/splits.csv",
+        ceiling="<results>/tables/autoencoder_ceiling.csv",
+        provenance="<results>/provenance.json",
+        machine="<results>/machine.json",
+    output:
+        report(
+            "<results>/models/{variant}/README.md",
+            caption="../report/model_card.rst",
+            category="Models",
+            labels={"variant": "{variant}"},
+        ),
+    log:
+        "<logs>/model_card/{variant}.log",
+    benchmark:
+        "<benchmarks>/model_card/{variant}.tsv"
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        denoiser=section("denoiser"),
+        segmentation=section("segmentation"),
+        model=subpath(input.card, parent=True),
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.model_card --model {params.model} --cases {input.cases}"
+        " --splits {input.splits} --ceiling {input.ceiling} --provenance {input.provenance} --machine {input.machine}"
+        " --training {params.denoiser:q} --sampling {params.segmentation:q} --output {output} > {log} 2>&1"
+
+
 rule claims:
     # Each claim of the paper that a number can settle, and what this study measured.
     input:
         code=modules("evaluation.claims"),
         cases="<results>/scores/cases.csv",
+        splits="<results>/splits.csv",
+        logs=collect("<results>/models/{variant}/log.csv", variant=VARIANTS),
         cost="<results>/tables/cost.csv",
         published="config/published.csv",
     output:
@@ -302,9 +405,9 @@ rule claims:
         cohort=study.cohort,
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.claims --cases {input.cases} --cost {input.cost}"
-        " --published {input.published} --sources {params.sources:q} --weights {params.weights:q}"
-        " --study-seed {params.seed} --cohort {params.cohort:q}"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.claims --cases {input.cases} --splits {input.splits}"
+        " --logs {input.logs} --cost {input.cost} --published {input.published}"
+        " --sources {params.sources:q} --weights {params.weights:q} --study-seed {params.seed} --cohort {params.cohort:q}"
         " --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
 
 
@@ -319,7 +422,7 @@ rule provenance:
             "<results>/scores/cases.csv",
             *collect(
                 "<results>/models/{model}/{part}",
-                model=["mask_autoencoder", "image_autoencoder", *VARIANTS, *BASELINES],
+                model=[*MASK_AUTOENCODERS, "image_autoencoder", *VARIANTS, *BASELINES],
                 part=["weights.safetensors", "card.json"],
             ),
             "config/published.csv",

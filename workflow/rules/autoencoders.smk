@@ -1,5 +1,7 @@
 # Section 2.1: the mask auto-encoder, the image auto-encoder, and the ceiling that the first one sets.
 
+MASK_AUTOENCODERS = ["mask_autoencoder", "coarser_mask_autoencoder"]
+
 
 rule mask_autoencoder:
     # Eqs. 1-3. A checkpoint lies beside the declared files, so a run that was cut off goes on where it stood.
@@ -18,11 +20,11 @@ rule mask_autoencoder:
     priority: 40
     conda:
         "../../envs/train.yaml"
-    threads: study.threads
+    threads: study.threads * study.mask_autoencoder.training.devices
     resources:
         mem_mb=16000,
         runtime=1440,
-        gpu=1,
+        gpu=study.mask_autoencoder.training.devices,
     params:
         settings=section("mask_autoencoder"),
         preparation=section("preparation"),
@@ -35,6 +37,20 @@ rule mask_autoencoder:
         " --splits {input.splits} --settings {params.settings:q} --preparation {params.preparation:q}"
         " --patches {params.patches:q} --study-seed {params.seed} --threads {params.threads}"
         " --output {params.directory} > {log} 2>&1"
+
+
+use rule mask_autoencoder as coarser_mask_autoencoder with:
+    # One scale more: f = 8 where the study works at f = 4. For the ceiling only.
+    output:
+        weights="<results>/models/coarser_mask_autoencoder/weights.safetensors",
+        card="<results>/models/coarser_mask_autoencoder/card.json",
+        log="<results>/models/coarser_mask_autoencoder/log.csv",
+    log:
+        "<logs>/coarser_mask_autoencoder.log",
+    benchmark:
+        "<benchmarks>/coarser_mask_autoencoder.tsv"
+    params:
+        settings=json.dumps(asdict(study.mask_autoencoder.coarser()), sort_keys=True),
 
 
 rule image_autoencoder:
@@ -56,11 +72,11 @@ rule image_autoencoder:
     priority: 50
     conda:
         "../../envs/train.yaml"
-    threads: study.threads
+    threads: study.threads * study.image_autoencoder.training.devices
     resources:
         mem_mb=16000,
         runtime=2880,
-        gpu=1,
+        gpu=study.image_autoencoder.training.devices,
     params:
         settings=section("image_autoencoder"),
         preparation=section("preparation"),
@@ -77,15 +93,17 @@ rule image_autoencoder:
 
 
 rule ceiling:
-    # Dice of decode(encode(mask)) per target: no denoiser can beat it.
+    # Dice of decode(encode(mask)) per target at both factors: no denoiser can beat it.
     input:
         code=modules("evaluation.ceiling"),
-        weights="<results>/models/mask_autoencoder/weights.safetensors",
-        card="<results>/models/mask_autoencoder/card.json",
+        weights=collect("<results>/models/{model}/weights.safetensors", model=MASK_AUTOENCODERS),
+        cards=collect("<results>/models/{model}/card.json", model=MASK_AUTOENCODERS),
         volumes=volumes(),
         splits="<results>/splits.csv",
     output:
-        report(
+        cases="<results>/models/mask_autoencoder/ceiling.csv",
+        md="<results>/tables/autoencoder_ceiling.md",
+        csv=report(
             "<results>/tables/autoencoder_ceiling.csv",
             caption="../report/ceiling.rst",
             category="Tables",
@@ -95,6 +113,7 @@ rule ceiling:
         "<logs>/ceiling.log",
     benchmark:
         "<benchmarks>/ceiling.tsv"
+    priority: 40
     conda:
         "../../envs/train.yaml"
     threads: study.threads
@@ -103,8 +122,10 @@ rule ceiling:
         runtime=240,
         gpu=1,
     params:
-        model=subpath(input.card, parent=True),
+        models=lambda wildcards, input: [str(Path(card).parent) for card in input.cards],
+        cohort=study.cohort,
         threads=study.threads,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.ceiling --model {params.model}"
-        " --volumes {input.volumes} --splits {input.splits} --threads {params.threads} --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.ceiling --models {params.models}"
+        " --volumes {input.volumes} --splits {input.splits} --threads {params.threads} --cohort {params.cohort:q}"
+        " --output-cases {output.cases} --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"

@@ -44,11 +44,11 @@ rule segresnet:
     priority: 30
     conda:
         "../../envs/train.yaml"
-    threads: study.threads
+    threads: study.threads * study.baseline.training.devices
     resources:
         mem_mb=32000,
         runtime=2880,
-        gpu=1,
+        gpu=study.baseline.training.devices,
     params:
         settings=section("baseline"),
         preparation=section("preparation"),

@@ -93,3 +93,54 @@ rule benchmark_plan:
     shell:
         "PYTHONPATH=src python -m universal_diffusion.benchmarks.plan --python {params.python:q}"
         " --paper {input.paper} --output-csv {output.csv} > {log} 2>&1"
+
+
+rule benchmark_training:
+    # The three trainings at the paper's scale, and the denoiser's written the plain way.
+    input:
+        code=modules("benchmarks.training"),
+        steps=modules("training.denoiser")
+        + modules("training.image_autoencoder")
+        + modules("training.mask_autoencoder"),
+        paper="config/paper.yaml",
+    output:
+        csv="benchmarks/training.csv",
+        md="benchmarks/training.md",
+    log:
+        "<logs>/benchmark_training.log",
+    benchmark:
+        "<benchmarks>/benchmark_training.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 64
+    resources:
+        mem_mb=16000,
+        runtime=30,
+        gpu=1,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.benchmarks.training --paper {input.paper}"
+        " --output-csv {output.csv} > {log} 2>&1"
+
+
+rule benchmark_space:
+    # The denoiser in latent space beside denoisers of pixel space.
+    input:
+        code=modules("benchmarks.space"),
+        paper="config/paper.yaml",
+    output:
+        csv="benchmarks/space.csv",
+        md="benchmarks/space.md",
+    log:
+        "<logs>/benchmark_space.log",
+    benchmark:
+        "<benchmarks>/benchmark_space.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 64
+    resources:
+        mem_mb=16000,
+        runtime=30,
+        gpu=1,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.benchmarks.space --paper {input.paper}"
+        " --output-csv {output.csv} > {log} 2>&1"

@@ -12,6 +12,9 @@ rule denoiser:
         image_weights="<results>/models/image_autoencoder/weights.safetensors",
         pretrained="<results>/pretrained/card.json",
         clip="<results>/pretrained/clip_text.safetensors",
+        # Not read: who sees a bad ceiling stops here, before the expensive part. Ancient, so that a ceiling that is merely
+        # measured anew trains nothing anew; another auto-encoder does, by the files above.
+        ceiling=ancient("<results>/models/mask_autoencoder/ceiling.csv"),
     output:
         weights="<results>/models/{variant}/weights.safetensors",
         card="<results>/models/{variant}/card.json",
@@ -23,11 +26,11 @@ rule denoiser:
     priority: 30
     conda:
         "../../envs/train.yaml"
-    threads: study.threads
+    threads: study.threads * study.denoiser.training.devices
     resources:
         mem_mb=32000,
         runtime=4320,
-        gpu=1,
+        gpu=study.denoiser.training.devices,
     params:
         settings=section("denoiser"),
         diffusion=section("diffusion"),

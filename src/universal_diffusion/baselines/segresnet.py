@@ -5,7 +5,6 @@
 A target that is not annotated in a case gives no loss there: unknown is not absent.
 """
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,9 @@ from universal_diffusion.segmentation.native import THRESHOLD, to_native
 from universal_diffusion.settings import Baseline, read_json
 from universal_diffusion.targets import all_targets, target
 from universal_diffusion.training.loop import finish, train
-from universal_diffusion.training.patches import Batches, start, training_arguments
-from universal_diffusion.volumes import Volume, VolumeFile
+from universal_diffusion.training.patches import Batches, IndexedBatches, start, training_arguments
+from universal_diffusion.training.tasks import Task, device_of
+from universal_diffusion.volumes import Volume
 
 GROUPS = 8  # of the normalisation; also how much smaller the coarsest scale is
 START_LOGIT = -3.0
@@ -52,27 +52,23 @@ def check_sizes(filters: int, patch: int) -> None:
             raise InputError(f"configuration.{key}", f"is {size}", f"SegResNet needs a multiple of {GROUPS}")
 
 
-class LabelBatches(Batches):
-    """The study's patches with the labels of all targets."""
+class IndexedLabels(IndexedBatches):
+    """The study's patches with the labels of all targets: images, label bits (N, P, P), which are annotated (N, 29)."""
 
-    def __init__(self, arguments: argparse.Namespace, batch: int):
-        super().__init__(arguments, batch)
-        self._files = {}
-        for path in (path for paths in self._volumes.values() for path in paths):
-            with VolumeFile(path) as volume:
-                self._files[volume.source, volume.case] = path
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        drawn = self.sampler.draw(index, self.batch, rows=self.rows)
+        labels = [self.sampler.labels(origin) for origin in drawn.origins]
+        annotated = torch.zeros(len(labels), len(all_targets()), dtype=torch.bool)
+        for row, (_, names) in enumerate(labels):
+            annotated[row, [target(name).id - 1 for name in names]] = True
+        bits = np.stack([patch for patch, _ in labels]).view(np.int32)
+        return torch.from_numpy(drawn.image).half(), torch.from_numpy(bits), annotated
 
-    def draw_labels(self, part: str, index: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Batch `index` of a part: images (N, 1, P, P), all masks (N, 29, P, P) and which are annotated (N, 29)."""
-        drawn = self._samplers[part].draw(index, self.batch)
-        labels, annotated = [], np.zeros((self.batch, len(all_targets())), bool)
-        for row, origin in enumerate(drawn.origins):
-            with VolumeFile(self._files[origin.source, origin.case]) as volume:
-                labels.append(volume.label_patch(origin.z, origin.x, origin.y, self.preparation.patch))
-                annotated[row, [target(name).id - 1 for name in volume.annotated]] = True
-        bits = np.array([known.bit for known in all_targets()])
-        masks = (np.stack(labels)[:, None] & bits[:, None, None]) != 0
-        return tuple(torch.from_numpy(array).to(device) for array in (drawn.image, masks.astype(np.float32), annotated))
+    @staticmethod
+    def unpack(image: Tensor, labels: Tensor, annotated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (N, 1, P, P), all masks (N, 29, P, P) float32 and which are annotated (N, 29)."""
+        bits = torch.tensor([known.bit for known in all_targets()], dtype=torch.int32, device=labels.device)
+        return image.float(), ((labels[:, None] & bits[:, None, None]) != 0).float(), annotated
 
 
 def annotated_loss(logits: Tensor, masks: Tensor, annotated: Tensor) -> Tensor:
@@ -89,34 +85,37 @@ def annotated_loss(logits: Tensor, masks: Tensor, annotated: Tensor) -> Tensor:
     return cross_entropy + (1 - dice[annotated.any(dim=0)]).mean()
 
 
-class Discrimination:
-    """The loss over annotated targets, and pooled Dice over them for validation."""
+class Discrimination(Task):
+    """The loss over annotated targets, and pooled Dice over them for validation.
 
-    def __init__(self, module: nn.Module, batches: LabelBatches):
+    The loss pools over the patches that are computed at once, and is the same for each of them.
+    """
+
+    def __init__(self, module: nn.Module, batches: Batches):
         self.module, self.batches = module, batches
 
-    def loss(self, module: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
-        """L_BCE + L_DICE on batch `step`."""
-        image, masks, annotated = self.batches.draw_labels("train", step, next(module.parameters()).device)
-        return annotated_loss(module(image), masks, annotated), {}
+    def fetch(self, step: int) -> float:
+        """Wait for the patches of `step`."""
+        return self.batches.fetch(step)
+
+    def loss(self, module: nn.Module, step: int, rows: slice) -> dict[str, Tensor]:
+        """L_BCE + L_DICE of `rows` of batch `step`."""
+        image, masks, annotated = self.batches.train(step, rows, device_of(module))
+        return {"loss": annotated_loss(module(image), masks, annotated).expand(len(image))}
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Dice over all annotated (patch, target) pairs of some validation batches, pooled."""
         overlap = total = 0.0
         for index in range(VALIDATION_BATCHES):
-            device = next(module.parameters()).device
-            image, masks, annotated = self.batches.draw_labels("validation", index, device)
+            image, masks, annotated = self.batches.whole("validation", index, device_of(module))
             predicted, truth = (module(image) > 0)[annotated].float(), masks[annotated]
             overlap += 2 * (predicted * truth).sum().item()
             total += (predicted + truth).sum().item()
         return {"validation_dice": overlap / total if total else float("nan")}
 
-    def state(self) -> dict[str, Tensor]:
-        """Nothing but the module changes."""
-        return {}
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Nothing to take back."""
+    def cases(self, step: int) -> list[str]:
+        """The cases of the patches of `step`."""
+        return self.batches.cases(step)
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ def main() -> None:
     arguments = training_arguments(__doc__).parse_args()
     settings = read_json(Baseline, arguments.settings, "configuration.baseline")
     start(arguments, "segresnet")
-    batches = LabelBatches(arguments, settings.training.batch)
+    batches = Batches(arguments, settings.training.batch, IndexedLabels)
     check_sizes(settings.segresnet_filters, batches.preparation.patch)
     identity = {"architecture": {"filters": settings.segresnet_filters}, "kind": "segresnet"} | batches.identity
     task = Discrimination(build(settings.segresnet_filters), batches)

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
+from universal_diffusion.evaluation.cost import flops
 from universal_diffusion.method.bundle import architecture_of, build_autoencoder, build_denoiser
 from universal_diffusion.settings import Study
-from universal_diffusion.training.denoiser import Denoising
 from universal_diffusion.training.denoiser import architecture_of as denoiser_architecture
+from universal_diffusion.training.latent_diffusion import Denoising
 
 PEAK_FLOPS = 989e12  # NVIDIA's data sheet of the H100 and H200 (SXM): dense bfloat16
 
@@ -50,7 +50,4 @@ def patches_per_second(study: Study) -> dict[str, float]:
 
 
 def _counted(forward: Callable[[], Tensor]) -> int:
-    counter = FlopCounterMode(display=False)
-    with counter:
-        forward().sum().backward()
-    return counter.get_total_flops()
+    return flops(lambda: forward().sum().backward())

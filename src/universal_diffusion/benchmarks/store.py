@@ -87,21 +87,25 @@ def nifti(volumes: Sequence[Volume], folder: Path) -> Pipeline:
     return Pipeline(".nii.gz, read whole", tuple(pairs), visit, visit)
 
 
-def monai(pairs: Sequence[tuple[Path, ...]], folder: Path, indexed: bool) -> Pipeline:
-    """`PersistentDataset` on those files, `RandCropByPosNegLabeld`; `indexed`: target voxels are cached too."""
+def crops(per_case: int, indexed: bool) -> Compose:
+    """MONAI's transforms that cut `per_case` patches of a case; `indexed`: where the target lies can be cached."""
     crop = {"fg_indices_key": "label_fg_indices", "bg_indices_key": "label_bg_indices"} if indexed else {}
-    transforms = Compose(
+    return Compose(
         [
             LoadImaged(KEYS),
             EnsureChannelFirstd(KEYS),
             EnsureTyped(KEYS, dtype=[torch.float32, torch.uint8]),
             *([FgBgToIndicesd("label")] if indexed else []),
-            RandCropByPosNegLabeld(KEYS, "label", (PATCH, PATCH, 1), pos=1, neg=1, num_samples=PER_CASE, **crop),
+            RandCropByPosNegLabeld(KEYS, "label", (PATCH, PATCH, 1), pos=1, neg=1, num_samples=per_case, **crop),
         ]
     )
+
+
+def monai(pairs: Sequence[tuple[Path, ...]], folder: Path, indexed: bool) -> Pipeline:
+    """`PersistentDataset` on those files, `RandCropByPosNegLabeld`; `indexed`: target voxels are cached too."""
     cache = folder / f"monai_{indexed}"
     cases = [dict(zip(KEYS, map(str, pair), strict=True)) for pair in pairs]
-    dataset, files = PersistentDataset(cases, transforms, cache_dir=cache), []
+    dataset, files = PersistentDataset(cases, crops(PER_CASE, indexed), cache_dir=cache), []
     for index in range(len(cases)):
         before = set(cache.glob("*.pt"))
         dataset[index]

@@ -1,7 +1,8 @@
 """Step: the claims ledger - each claim of the paper that a number can settle, and what this study measured.
 
-    python -m universal_diffusion.evaluation.claims --cases F --cost F --published F --sources JSON --weights JSON
-        --study-seed N --cohort TEXT --output-csv F --output-md F
+    python -m universal_diffusion.evaluation.claims --cases F --splits F --cost F --published F
+        --logs models/VARIANT/log.csv... --sources JSON --weights JSON --study-seed N --cohort TEXT
+        --output-csv F --output-md F
 
 A verdict holds for the cohort it was measured on. "supported" needs an interval wholly on the claim's side of no
 effect and not wholly below the size that is claimed.
@@ -10,145 +11,23 @@ effect and not wholly below the size that is claimed.
 import argparse
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from universal_diffusion.errors import one_line_errors
-from universal_diffusion.evaluation import evidence as measure
 from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.cases import read_cases
 from universal_diffusion.evaluation.evidence import Evidence, Measured
+from universal_diffusion.evaluation.logs import read_log
+from universal_diffusion.evaluation.paper_claims import CLAIMS
 from universal_diffusion.evaluation.published import read_published
 from universal_diffusion.files import write_text
+from universal_diffusion.preparation.splits import read_splits
 from universal_diffusion.settings import Source, Weights, read, read_json
 
 SUPPORTED, NOT_SUPPORTED, NOT_TESTABLE = "supported", "not supported", "not testable on this cohort"
 FEWEST_CASES = 6  # below, Wilcoxon's two-sided test cannot reach 0.05
-NO_PIXEL_MODEL = "no pixel-space model is trained here"
-NO_LOG = "the study compares finished models, not their scores along training"
-NO_VAE = "the study trains the mask auto-encoder without regularisation only"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One sentence of the paper, how it is tested, and the size it names (None for a direction only)."""
-
-    key: str
-    section: str
-    quote: str
-    test: str
-    measure: Callable[[Evidence], Measured]
-    claimed: float | None = None
-
-
-CLAIMS = (
-    Claim(
-        "mask_over_noise",
-        "section 3.2",
-        "This adjustment leverages the conditionally strong signal from the image itself, allowing the model to focus "
-        "on capturing finer details in segmentation. [...] As shown in Table 2, this approach has proven advantageous",
-        "Dice of mask less noise prediction, paired by case; mean over the targets of Table 2 and both embeddings",
-        measure.mask_over_noise,
-    ),
-    Claim(
-        "smaller_structures",
-        "section 3.2",
-        "this approach has proven advantageous, particularly for smaller structures",
-        "the same gain on the tumours of Table 2 less that on its organs",
-        measure.tumours_over_organs,
-    ),
-    Claim(
-        "liver_tumours",
-        "section 3.2",
-        "liver tumors(+13.5%)",
-        "Dice of mask less noise prediction on the liver tumours of MSD, CLIP rows",
-        measure.liver_tumours,
-        13.5,
-    ),
-    Claim(
-        "pancreas_tumours",
-        "section 3.2",
-        "pancreatic tumors(+7%)",
-        "Dice of mask less noise prediction on the pancreas tumours of MSD, learnt rows",
-        measure.pancreas_tumours,
-        7.0,
-    ),
-    Claim(
-        "clip_over_learnt",
-        "Table 2",
-        "Mask, CLIP: seven of nine targets in bold",
-        "Dice of CLIP less learnt embeddings, masks predicted, paired by case; mean over the targets of Table 2",
-        measure.clip_over_learnt,
-    ),
-    Claim(
-        "faster_convergence",
-        "section 2.2",
-        "We find that parameterizing μθ by predicting z0 leads to faster convergence",
-        "none",
-        measure.not_run(NO_LOG),
-    ),
-    Claim(
-        "plain_mask_latents",
-        "section 2.1",
-        "regularised latent spaces are redundant for encoding a binary segmentation mask, and increase the convergence "
-        "time of the segmentation model",
-        "none",
-        measure.not_run(NO_VAE),
-    ),
-    Claim(
-        "latent_cost",
-        "abstract",
-        "By performing diffusion fully in latent space, we achieve comparable results to pixel-space diffusion with "
-        "significantly lower computational cost",
-        "operations of the same network on the pixel grid, as a multiple of latent sampling with its auto-encoders",
-        measure.latent_saves,
-    ),
-    Claim(
-        "latent_quality",
-        "abstract",
-        "we achieve comparable results to pixel-space diffusion",
-        "none",
-        measure.not_run(NO_PIXEL_MODEL),
-    ),
-    Claim(
-        "second_best",
-        "section 3.2.1",
-        "achieves an average Dice score of 86.98% on the 3D-IRCADb dataset, ranking as the second-best model overall",
-        "our average over seven organs less the second-highest average that Table 3 prints for another model",
-        measure.over_second_best,
-    ),
-    Claim(
-        "outperforms_specialised",
-        "section 3.2.1",
-        "it consistently outperforms several specialized models, such as nnFormer and Swin UNETR",
-        "our organ mean less the better of the two printed for that organ, at the organ where this is least",
-        measure.over_nnformer,
-    ),
-    Claim(
-        "competitive",
-        "abstract",
-        "competitive performance against existing deep learning-based discriminative approaches",
-        "Dice of ours less that of SegResNet trained on the same split, paired by patient; mean over seven organs",
-        measure.over_segresnet,
-    ),
-    Claim(
-        "pancreas_weakest",
-        "section 3.2.1",
-        "our model struggles with certain structures, such as the pancreas (Dice score of 81.63%)",
-        "mean Dice of the weakest other organ less that of the pancreas (Table 3 itself prints the stomach lowest)",
-        measure.pancreas_is_weakest,
-    ),
-    Claim(
-        "generalises",
-        "abstract",
-        "it shows strong generalization capabilities on unseen datasets",
-        "Dice on the unseen set less that of a mask placed by the outline of the body; mean over seven organs",
-        measure.over_prior,
-    ),
-)
 
 
 def verdict(measured: Measured, claimed: float | None) -> tuple[str, str]:
@@ -208,7 +87,9 @@ def printed_ledger(rows: pd.DataFrame, cohort: str) -> tables.Printed:
     )
     caption = f"The paper's claims, tested on: {cohort}. A verdict holds for this cohort only."
     notes = (
-        "Dice in points; 95 % bootstrap intervals over cases; p: Wilcoxon's signed-rank test over cases.",
+        "Dice in points; 95 % bootstrap intervals and Wilcoxon's signed-rank test over cases; over patients where the "
+        "test speaks of held-out patients, who are those of validation and test. Each variant was trained once: an "
+        "interval says how far patients differ, not how far another training would.",
         "Not testable: too few cases, a comparison that needs real scans or pretrained weights, an experiment not run.",
     )
     return tables.Printed(texts, tables.unmarked(texts), caption, notes, "tab:claims")
@@ -228,8 +109,9 @@ def _measured_text(row) -> str:
 def main() -> None:
     """Write the ledger."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for flag in ("--cases", "--cost", "--published"):
+    for flag in ("--cases", "--splits", "--cost", "--published"):
         parser.add_argument(flag, type=Path, required=True)
+    parser.add_argument("--logs", type=Path, nargs="+", required=True, help="of the variants' trainings")
     parser.add_argument("--sources", required=True, help="JSON of the section `sources`")
     parser.add_argument("--weights", required=True, help="JSON of the section `weights`")
     parser.add_argument("--study-seed", type=int, required=True, help="the configuration's `seed`")
@@ -244,6 +126,8 @@ def main() -> None:
             for name, content in json.loads(arguments.sources).items()
         },
         read_json(Weights, arguments.weights, "configuration.weights"),
+        {(row.source, row.case): row.group for row in read_splits(arguments.splits)},
+        {path.parent.name: read_log(path) for path in arguments.logs},
         arguments.study_seed,
     )
     rows = ledger(evidence)

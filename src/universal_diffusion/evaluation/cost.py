@@ -18,30 +18,32 @@ from torch.utils.flop_counter import FlopCounterMode
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation.tables import write_csv
 from universal_diffusion.method.bundle import Bundle, load_bundle
+from universal_diffusion.method.denoiser import Denoiser
 from universal_diffusion.settings import Segmentation, read_json
 
 
 def flops(compute: Callable[[], object]) -> int:
     """Floating-point operations of a computation."""
     counter = FlopCounterMode(display=False)
-    with torch.inference_mode(), counter:
+    with counter:
         compute()
     return counter.get_total_flops()
 
 
-def guided_flops(bundle: Bundle, size: int) -> tuple[int, int]:
+def guided_flops(denoiser: Denoiser, size: int) -> tuple[int, int]:
     """Operations of the class-aware image encoder and of one denoiser step on a grid of `size` x `size`."""
-    image = torch.zeros(1, bundle.image_autoencoder.latent_channels, size, size)
-    noisy = torch.zeros(1, bundle.latent_channels, size, size)
+    image = torch.zeros(1, denoiser.image_encoder.enter.in_channels, size, size)
+    noisy = torch.zeros(1, denoiser.enter.in_channels, size, size)
     one = torch.ones(1, dtype=torch.int64)
-    embedding = bundle.embedding(one)
-    features = bundle.denoiser.features(image, embedding)
+    embedding = denoiser.embedding(one)
+    features = denoiser.features(image, embedding)
     return (
-        flops(lambda: bundle.denoiser.features(image, embedding)),
-        flops(lambda: bundle.denoiser(noisy, one, embedding, features)),
+        flops(lambda: denoiser.features(image, embedding)),
+        flops(lambda: denoiser(noisy, one, embedding, features)),
     )
 
 
+@torch.inference_mode()
 def costs(bundle: Bundle, sampling: Segmentation) -> pd.DataFrame:
     """Two rows, "latent" and "pixel": GFLOP of the parts and their total for one window, target and ensemble."""
     patch, factor = bundle.card["patch"], bundle.mask_autoencoder.factor
@@ -57,7 +59,7 @@ def costs(bundle: Bundle, sampling: Segmentation) -> pd.DataFrame:
     rows = []
     for space, size in (("latent", patch // factor), ("pixel", patch)):
         encode, decode = coders[space]
-        features, step = guided_flops(bundle, size)
+        features, step = guided_flops(bundle.denoiser, size)
         total = encode + features + sampling.ensemble * (sampling.steps * step + decode)
         parts = {"encode_image": encode, "image_features": features, "denoiser_step": step, "decode_mask": decode}
         gigaflops = {f"{name}_gflop": count / 1e9 for name, count in (parts | {"total": total}).items()}

@@ -98,16 +98,21 @@ def load_autoencoder(directory: Path, kind: str) -> MaskAutoencoder | ImageAutoe
 def build_denoiser(
     architecture: dict, mask_channels: int, image_channels: int, clip_features: Tensor | None
 ) -> Denoiser:
-    """An untrained denoiser from the `architecture` entry of its card."""
-    return Denoiser(
+    """An untrained denoiser from the `architecture` entry of its card.
+
+    Its embedding is drawn last, so that from one seed the U-Nets of all variants start with the same weights.
+    """
+    denoiser = Denoiser(
         mask_channels,
         image_channels,
         tuple(architecture["channels"]),
         architecture["residual_blocks"],
         tuple(architecture["attention_scales"]),
-        embedding(architecture["embedding"], architecture["embedding_channels"], clip_features),
+        nn.Identity(),
         architecture["embedding_channels"],
     )
+    denoiser.embedding = embedding(architecture["embedding"], architecture["embedding_channels"], clip_features)
+    return denoiser
 
 
 def process_of(diffusion: dict) -> GaussianDiffusion:

@@ -43,7 +43,8 @@ def betas(schedule: Literal["cosine", "linear"], timesteps: int) -> Tensor:
     """
     if schedule == "linear":
         scale = 1000 / timesteps
-        return torch.linspace(1e-4 * scale, 0.02 * scale, timesteps, dtype=torch.float64)
+        falling = torch.linspace(0.02 * scale, 1e-4 * scale, timesteps, dtype=torch.float64)  # a lone step is the last
+        return falling.flip(0)
     time = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
     alpha_bar = torch.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
     return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=0.999)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import lpips
+import torch
 from torch import Tensor, nn
 
 from universal_diffusion.method.weights import load_tensors
@@ -21,7 +22,7 @@ class PerceptualDistance(nn.Module):
         tensors = load_tensors(vgg16)
         for name, parameter in self.distance.net.named_parameters():
             parameter.data.copy_(tensors[name.split(".", 1)[1]])  # "slice1.0.weight" is features.0.weight
-        self.requires_grad_(False).eval()
+        self.requires_grad_(False).eval().to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, reconstruction: Tensor) -> Tensor:
         """(N, 1, H, W) pairs on the scale of [0, 1] -> (N,) distances."""

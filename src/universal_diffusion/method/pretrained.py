@@ -4,10 +4,17 @@
 
 writes `vgg16.safetensors` (torchvision's `features`), `clip_text.safetensors` ((29, 512) text features of the prompts)
 and `card.json`, which says where they came from. The downloads are torchvision's and OpenAI's own files, checked by
-hash; "untrained" takes the same architectures with seeded random weights instead, and the card says so.
+hash; "local" takes those files, or safetensors with the names of their tensors, from a path, checked by the hash that
+the configuration gives, if any; "untrained" takes the same architectures with seeded random weights instead, and the
+card says so.
+
+torchvision publishes a pickle. torch's `weights_only` reader takes tensors out of it, runs nothing that it holds and
+refuses anything else; what the study keeps and loads from here on is safetensors.
 """
 
 import argparse
+import pickle
+from dataclasses import dataclass
 from pathlib import Path
 
 import open_clip
@@ -24,62 +31,94 @@ from universal_diffusion.settings import Weights, read_json
 from universal_diffusion.targets import all_targets
 
 CLIP_ARCHITECTURE = "ViT-B-32-quickgelu"
-VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
-VGG16_HASH_PREFIX = "397923af"
-CLIP_SHA256 = "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"
 CLIP_CONSTANTS = {"input_resolution", "context_length", "vocab_size"}  # buffers of the archive, no weights
-CLIP_URL = f"https://openaipublic.azureedge.net/clip/models/{CLIP_SHA256}/ViT-B-32.pt"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file of weights as its owner publishes it."""
+
+    url: str
+    sha256: str
+
+
+VGG16 = Published(
+    "https://download.pytorch.org/models/vgg16-397923af.pth",
+    "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+)
+CLIP = Published(
+    "https://openaipublic.azureedge.net/clip/models/"
+    "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af/ViT-B-32.pt",
+    "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
+)
 
 
 def vgg16_features(settings: Weights, study_seed: int, downloads: Path) -> tuple[nn.Module, str]:
-    """torchvision's VGG-16 and a sentence on where its weights are from."""
+    """torchvision's VGG-16, of which `features` hold the weights asked for, and a sentence on where they are from.
+
+    Raises InputError when the file cannot be had, is not the one expected, or holds other tensors.
+    """
     if settings.origin == "untrained":
         torch.manual_seed(seed_of(study_seed, "vgg16"))
         return vgg16(weights=None), "untrained VGG-16 with seeded random weights"
+    path = _file(VGG16, settings.origin, settings.vgg16, settings.vgg16_sha256, downloads)
+    prefix, published = "features.", _vgg16_state(path)
+    state = {name.removeprefix(prefix): published[name] for name in published if name.startswith(prefix)}
     network = vgg16(weights=None)
-    path = _file(settings.vgg16, settings.origin, VGG16_URL, None, downloads)
-    if settings.origin == "download" and not sha256(path).startswith(VGG16_HASH_PREFIX):
-        raise InputError(path, f"its SHA-256 does not start with {VGG16_HASH_PREFIX}", "delete it and run again")
-    network.load_state_dict(_state(path))
+    _fill(network.features, state, path, VGG16)
     return network, f"torchvision vgg16 from {path.name}, sha256 {sha256(path)}"
 
 
 def clip_text_features(settings: Weights, study_seed: int, downloads: Path) -> tuple[Tensor, str]:
-    """(29, 512) unit-norm text features of the targets' prompts, and a sentence on where the weights are from."""
+    """(29, 512) unit-norm text features of the targets' prompts, and a sentence on where the weights are from.
+
+    Raises InputError when the file cannot be had, is not the one expected, or holds other tensors.
+    """
     if settings.origin == "untrained":
         torch.manual_seed(seed_of(study_seed, "clip"))
         model = open_clip.create_model(CLIP_ARCHITECTURE)
         note = f"untrained {CLIP_ARCHITECTURE} with seeded random weights"
     else:
-        path = _file(settings.clip, settings.origin, CLIP_URL, f"sha256:{CLIP_SHA256}", downloads)
+        path = _file(CLIP, settings.origin, settings.clip, settings.clip_sha256, downloads)
         model = open_clip.create_model(CLIP_ARCHITECTURE)
-        model.load_state_dict(_clip_state(path))
+        _fill(model, _clip_state(path), path, CLIP)
         note = f"OpenAI {CLIP_ARCHITECTURE} from {path.name}, sha256 {sha256(path)}"
     tokens = open_clip.get_tokenizer(CLIP_ARCHITECTURE)([target.prompt for target in all_targets()])
     with torch.no_grad():
         return model.eval().encode_text(tokens, normalize=True), note
 
 
-def _file(local: str | None, origin: str, url: str, known_hash: str | None, downloads: Path) -> Path:
+def _file(published: Published, origin: str, local: str | None, local_sha256: str | None, downloads: Path) -> Path:
     if origin == "download":
-        name = url.rsplit("/", 1)[1]
+        name = published.url.rsplit("/", 1)[1]
         try:
-            return Path(pooch.retrieve(url, known_hash, path=downloads, fname=name, progressbar=True))
+            known = f"sha256:{published.sha256}"
+            return Path(pooch.retrieve(published.url, known, path=downloads, fname=name, progressbar=True))
         except (OSError, ValueError) as error:
             raise InputError(
-                url,
+                published.url,
                 f"cannot be downloaded ({error})",
                 "try again, or set weights.origin to local and give a copy's path",
             ) from None
+    remedy = f"give the path of a copy of {published.url}"
     if local is None or not Path(local).is_file():
-        raise InputError("configuration.weights", f"names no file ({local})", f"give the path of a copy of {url}")
+        raise InputError("configuration.weights", f"names no file ({local})", remedy)
+    if local_sha256 is not None and (found := sha256(local)) != local_sha256.lower():
+        raise InputError(local, f"its SHA-256 is {found}, expected {local_sha256}", remedy)
     return Path(local)
 
 
-def _state(path: Path) -> dict[str, Tensor]:
+def _vgg16_state(path: Path) -> dict[str, Tensor]:
+    """Weights of torchvision's file, or of a safetensors file with the same names."""
     if path.suffix == ".safetensors":
         return load_tensors(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise _no_weights(path, str(error).partition("\n")[0] or "it is empty", VGG16) from None
+    if not isinstance(state, dict):
+        raise _no_weights(path, f"a {type(state).__name__}", VGG16)
+    return state
 
 
 def _clip_state(path: Path) -> dict[str, Tensor]:
@@ -90,8 +129,22 @@ def _clip_state(path: Path) -> dict[str, Tensor]:
         state = torch.jit.load(path, map_location="cpu").state_dict()
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise InputError(path, f"is no TorchScript archive of CLIP ({reason})", f"give a copy of {CLIP_URL}") from None
+        raise InputError(path, f"is no TorchScript archive of CLIP ({reason})", f"give a copy of {CLIP.url}") from None
     return {name: tensor.float() for name, tensor in state.items() if name not in CLIP_CONSTANTS}
+
+
+def _fill(network: nn.Module, state: dict[str, Tensor], path: Path, published: Published) -> None:
+    wanted = network.state_dict()
+    wrong = sorted(wanted.keys() ^ state.keys()) + sorted(
+        name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape
+    )
+    if wrong:
+        raise _no_weights(path, f"{len(wrong)} tensors are missing, too many or misshapen: {wrong[0]}, ...", published)
+    network.load_state_dict(state)
+
+
+def _no_weights(path: Path, reason: str, published: Published) -> InputError:
+    return InputError(path, f"does not hold the weights expected ({reason})", f"give a copy of {published.url}")
 
 
 @one_line_errors

@@ -56,7 +56,7 @@ def ddim(
         signal = process.at(process.alphas_cumprod_previous, steps, latent)
         variance = eta**2 * process.at(process.posterior_variance, steps, latent)
         direction = process.to_noise(estimate, latent, steps)
-        latent = signal.sqrt() * estimate + (1 - signal - variance).clamp_min(0).sqrt() * direction
+        latent = signal.sqrt() * estimate + (1 - signal - variance).sqrt() * direction
         if step > 0 and eta > 0:
             latent = latent + variance.sqrt() * noise(i)
         yield State(step, latent, estimate)

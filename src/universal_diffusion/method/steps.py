@@ -1,4 +1,9 @@
-"""Importance sampling of diffusion steps by the second moment of their loss (Improved DDPM, eq. 18)."""
+"""Importance sampling of diffusion steps by the second moment of their loss (Improved DDPM, eq. 18).
+
+Under several processes each holds a sampler of its own, and all stay equal because all see the same: every process
+draws the steps and weights of the WHOLE batch from a generator of (seed, step), trains on its own rows of them, and
+records the whole batch's steps and losses, gathered in batch order. Nothing depends on how many processes there are.
+"""
 
 import torch
 from torch import Tensor
@@ -8,6 +13,9 @@ from universal_diffusion.errors import InputError
 
 class SecondMomentSteps:
     """Draws step t with p_t ~ sqrt(E[L_t^2]), uniformly until `history` losses of every step are known.
+
+    The uniform draws are a coupon collector's: with T = 1000 half of all trainings need more than 23,239 of them for a
+    history of 10 (182 batches of 128), more than 9,639 for one of 2.
 
     Args:
         timesteps: T.
@@ -51,9 +59,10 @@ class SecondMomentSteps:
         losses = losses.detach().to("cpu", torch.float64)
         if not bool(losses.isfinite().all()):
             raise InputError("diffusion loss", "is not finite", "lower the learning rate or use more precision")
-        for step, loss in zip(steps.tolist(), losses, strict=True):
-            self._losses[step, self._counts[step] % self._losses.shape[1]] = loss
-            self._counts[step] += 1
+        history, counts = self._losses.numpy(), self._counts.numpy()  # views, for tensors are slow to fill one by one
+        for step, loss in zip(steps.tolist(), losses.tolist(), strict=True):
+            history[step, counts[step] % history.shape[1]] = loss
+            counts[step] += 1
 
     def state_dict(self) -> dict[str, Tensor]:
         """The history as plain tensors, for a checkpoint."""

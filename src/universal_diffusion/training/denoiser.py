@@ -8,93 +8,16 @@ Writes a bundle that is whole by itself: the denoiser and both auto-encoders in 
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
 from universal_diffusion import __version__
 from universal_diffusion.errors import InputError, one_line_errors
-from universal_diffusion.method.bundle import Networks, build_denoiser, load_autoencoder, process_of
-from universal_diffusion.method.denoiser import Denoiser
-from universal_diffusion.method.steps import SecondMomentSteps
+from universal_diffusion.method.bundle import Networks, build_denoiser, load_autoencoder
 from universal_diffusion.method.weights import load_card, load_tensors, save_model
 from universal_diffusion.settings import Denoiser as Settings
 from universal_diffusion.settings import Diffusion, read_json
 from universal_diffusion.systems import VARIANTS
+from universal_diffusion.training.latent_diffusion import LatentDiffusion
 from universal_diffusion.training.loop import finish, train
-from universal_diffusion.training.patches import Batches, generator, start, training_arguments
-
-VALIDATION_BATCHES = 4
-
-
-class Denoising(nn.Module):
-    """The denoiser with its class-aware features in one call, as the loop's optimiser and DDP see it."""
-
-    def __init__(self, denoiser: Denoiser):
-        super().__init__()
-        self.denoiser = denoiser
-
-    def forward(self, noisy: Tensor, step: Tensor, target_ids: Tensor, image_latent: Tensor) -> Tensor:
-        """(N, C, h, w), (N,), (N,), (N, C_y, h, w) -> (N, 2C, h, w)."""
-        embedding = self.denoiser.embedding(target_ids)
-        return self.denoiser(noisy, step, embedding, self.denoiser.features(image_latent, embedding))
-
-
-class LatentDiffusion:
-    """L_MSE + L_VLB at importance-sampled steps (eqs. 6, 9, 10; Nichol & Dhariwal 2021)."""
-
-    def __init__(self, networks: Networks, prediction: str, diffusion: Diffusion, batches: Batches):
-        self.networks, self.prediction, self.batches = networks, prediction, batches
-        self.module = Denoising(networks.denoiser)
-        self.process = process_of(asdict(diffusion))
-        self.steps = SecondMomentSteps(diffusion.timesteps, diffusion.history, diffusion.uniform_probability)
-
-    def loss(self, module: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
-        """The importance-weighted hybrid loss on batch `step`."""
-        source = generator(self.batches.seed, "denoiser", step)
-        z0, image_latent, target_ids = self._latents("train", step, next(module.parameters()).device)
-        t, weights = self.steps.draw(len(z0), source)
-        t, noise = t.to(z0.device), torch.randn(z0.shape, generator=source).to(z0.device)
-        zt = self.process.q_sample(z0, t, noise)
-        losses = self.process.losses(self.prediction, module(zt, t, target_ids, image_latent), z0, zt, t, noise)
-        self.steps.record(t.cpu(), losses.mse.detach().cpu())
-        figures = {"mse": losses.mse.mean().item(), "vlb_bits": losses.vlb.mean().item()}
-        return (weights.to(z0) * losses.hybrid).mean(), figures
-
-    def validate(self, module: nn.Module) -> dict[str, float]:
-        """Dice of the decoded one-step estimates from pure noise, pooled over the validation patches.
-
-        One step suffices to judge a predicted mask; a predicted noise is near useless after one.
-        """
-        overlap = total = 0.0
-        for index in range(VALIDATION_BATCHES):
-            device = next(module.parameters()).device
-            image, mask, target_ids = self.batches.draw("validation", index, device)
-            image_latent = self.networks.image_autoencoder.encode(image)
-            shape = self.networks.mask_autoencoder.encode(mask).shape
-            noise = torch.randn(shape, generator=generator(self.batches.seed, "denoiser", "validation", index)).to(
-                device
-            )
-            last = torch.full((len(mask),), self.process.timesteps - 1, device=device)
-            output = module(noise, last, target_ids, image_latent).chunk(2, dim=1)[0]
-            estimate = self.process.to_mask(self.prediction, output, noise, last)
-            predicted = (self.networks.mask_autoencoder.decode(estimate) > 0).float()
-            overlap += 2 * (predicted * mask).sum().item()
-            total += (predicted + mask).sum().item()
-        return {"validation_dice": overlap / total if total else float("nan")}
-
-    @torch.no_grad()
-    def _latents(self, part: str, index: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        image, mask, target_ids = self.batches.draw(part, index, device)
-        networks = self.networks.to(device)
-        return networks.mask_autoencoder.encode(mask), networks.image_autoencoder.encode(image), target_ids
-
-    def state(self) -> dict[str, Tensor]:
-        """The step sampler's history of losses."""
-        return self.steps.state_dict()
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take a history back."""
-        self.steps.load_state_dict(state)
+from universal_diffusion.training.patches import Batches, start, training_arguments
 
 
 def architecture_of(settings: Settings, embedding: str) -> dict:
@@ -128,7 +51,7 @@ def main() -> None:
     settings = read_json(Settings, arguments.settings, "configuration.denoiser")
     diffusion = read_json(Diffusion, arguments.diffusion, "configuration.diffusion")
     prediction, embedding = arguments.variant.split("_")
-    start(arguments, f"denoiser_{arguments.variant}")
+    start(arguments, "denoiser")  # not by variant: all four start from the same weights
     batches = Batches(arguments, settings.training.batch)
     networks, identity = assemble(arguments, settings, embedding)
     identity |= {"prediction": prediction, "diffusion": asdict(diffusion)} | batches.identity

@@ -9,6 +9,7 @@ the number of pixels, so `kl_weight` is the weight of both terms' sums, as Romba
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,48 +22,59 @@ from universal_diffusion.settings import ImageAutoencoder as Settings
 from universal_diffusion.settings import read_json
 from universal_diffusion.training.loop import finish, train
 from universal_diffusion.training.patches import Batches, generator, start, training_arguments
+from universal_diffusion.training.pictures import choice, image_sheet
+from universal_diffusion.training.tasks import Task, device_of
 
 LATENT_BATCHES = 16
 VALIDATION_BATCHES = 4
 
 
-class ImageReconstruction:
+class ImageReconstruction(Task):
     """L_VAE over image patches."""
 
     def __init__(self, module: ImageAutoencoder, batches: Batches, settings: Settings, perceptual: PerceptualDistance):
         self.module, self.batches, self.settings, self.perceptual = module, batches, settings, perceptual
 
-    def loss(self, module: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
-        """Absolute error + alpha LPIPS + beta KL on batch `step`."""
-        image, _, _ = self.batches.draw("train", step, next(module.parameters()).device)
-        size = image.shape[-1] // self.module.factor
-        noise = torch.randn(
-            (len(image), self.module.latent_channels, size, size),
-            generator=generator(self.batches.seed, "image_autoencoder", "noise", step),
-        ).to(image.device)
-        reconstruction, mean, log_variance = module(image, noise)
-        error = (reconstruction - image).abs().mean()
-        perceptual = self.perceptual.to(image.device)(image, reconstruction).mean()
-        kl = kl_divergence(mean, log_variance).mean() / image[0].numel()
+    def place(self, device: torch.device) -> None:
+        """The perceptual distance computes on `device` too."""
+        self.perceptual.to(device, memory_format=torch.channels_last)
+
+    def fetch(self, step: int) -> float:
+        """Draw the noise of `step`'s latents and wait for its images."""
+        size = self.batches.preparation.patch // self.module.factor
+        source = generator(self.batches.seed, "image_autoencoder", "noise", step)
+        self.noise = torch.randn((self.batches.batch, self.module.latent_channels, size, size), generator=source)
+        return self.batches.fetch(step)
+
+    def loss(self, module: nn.Module, step: int, rows: slice) -> dict[str, Tensor]:
+        """Absolute error + alpha LPIPS + beta KL of `rows` of batch `step`."""
+        image, _, _ = self.batches.train(step, rows, device_of(module))
+        reconstruction, mean, log_variance = module(image, self.noise[rows].to(image.device))
+        error = (reconstruction - image).abs().flatten(1).mean(1)
+        perceptual = self.perceptual(image, reconstruction)
+        kl = kl_divergence(mean, log_variance) / image[0].numel()
         loss = error + self.settings.perceptual_weight * perceptual + self.settings.kl_weight * kl
-        return loss, {"absolute_error": error.item(), "lpips": perceptual.item(), "kl_per_pixel": kl.item()}
+        return {"loss": loss, "absolute_error": error, "lpips": perceptual, "kl_per_pixel": kl}
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Peak signal-to-noise ratio in dB of reconstructions from the posterior mean."""
         squared, count = 0.0, 0
         for index in range(VALIDATION_BATCHES):
-            image, _, _ = self.batches.draw("validation", index, next(module.parameters()).device)
+            image, _, _ = self.batches.whole("validation", index, device_of(module))
             reconstruction = module(image, torch.zeros((), device=image.device))[0]
             squared += (reconstruction - image).square().sum().item()
             count += image.numel()
         return {"validation_psnr_db": -10 * torch.tensor(squared / count).log10().item()}
 
-    def state(self) -> dict[str, Tensor]:
-        """Nothing but the module changes."""
-        return {}
+    def picture(self, module: nn.Module) -> np.ndarray:
+        """Images of validation patches, and their reconstructions from the posterior mean."""
+        image, mask, target_ids = self.batches.whole("validation", 0, device_of(module))
+        image = image[choice(mask, target_ids)]
+        return image_sheet(image, module(image, torch.zeros((), device=image.device))[0])
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Nothing to take back."""
+    def cases(self, step: int) -> list[str]:
+        """The cases of the patches of `step`."""
+        return self.batches.cases(step)
 
 
 @one_line_errors
@@ -85,7 +97,7 @@ def main() -> None:
     } | batches.identity
     task = ImageReconstruction(module, batches, settings, perceptual)
     trained = train(task, settings.training, arguments.output, identity)
-    images = (batches.draw("train", index, torch.device("cpu"))[0] for index in range(LATENT_BATCHES))
+    images = (batches.whole("train", index, torch.device("cpu"))[0] for index in range(LATENT_BATCHES))
     trained.scale.fit(trained.posterior(image)[0] for image in images)
     save_model(arguments.output, trained, identity)
     finish(arguments.output)

@@ -1,105 +1,109 @@
-"""The one training loop: Fabric for the device and precision, EMA, checkpoints that resume to the same bytes.
+"""The one training loop: Fabric for devices, precision and processes; averaged weights; resuming to the same bytes."""
 
-Whatever is random in a step is drawn from generators seeded by (study seed, purpose, step), so a checkpoint needs no
-random state and a resumed run continues exactly as the interrupted one would have.
-"""
-
-import json
 import math
+import signal
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
-import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.files import whole_file
-from universal_diffusion.method.weights import load_tensors, save_tensors
 from universal_diffusion.settings import Training
+from universal_diffusion.training.averages import AveragedWeights
+from universal_diffusion.training.checkpoints import CHECKPOINT, Checkpoint, Progress
+from universal_diffusion.training.interruption import Interruption
+from universal_diffusion.training.memory import within_memory
+from universal_diffusion.training.processes import launch, together
+from universal_diffusion.training.progress import PARTIAL_LOG, TrainingLog
+from universal_diffusion.training.run import Run, set_up
+from universal_diffusion.training.tasks import Task
 
-CHECKPOINT = "last.safetensors"
-LOG = "log.csv"
-
-
-class Task(Protocol):
-    """What is trained. The loop owns the optimiser, the averages, the log and the checkpoint."""
-
-    module: nn.Module
-
-    def loss(self, module: nn.Module, step: int) -> tuple[Tensor, dict[str, float]]:
-        """The loss of optimiser step `step` on its batch, and figures for the log."""
-
-    def validate(self, module: nn.Module) -> dict[str, float]:
-        """Figures of the averaged module on held-out patches."""
-
-    def state(self) -> dict[str, Tensor]:
-        """What besides the module changes while training (the step sampler's history)."""
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take a `state` back."""
-
-
-@dataclass
-class Progress:
-    """Optimiser steps done, and their log so far."""
-
-    step: int
-    rows: list[dict[str, float]]
+RUNNING = {"devices", "micro_batch", "compile", "checkpoint_minutes"}  # how a training runs, not what it makes
 
 
 def train(task: Task, settings: Training, directory: Path, identity: dict, device: str = "auto") -> nn.Module:
-    """Train `task.module` and return it on the CPU with its averaged weights.
+    """Train `task.module` and return it on the CPU with its averaged weights, in the first process; others end here.
 
     Args:
-        directory: receives `log.csv`, and while training `last.safetensors`, from which an interrupted run goes on.
+        directory: receives log and pictures, and while training `last.safetensors`, from which an interrupted run goes
+            on; `finish` removes it.
         identity: JSON-able description of everything the run depends on; a checkpoint of another identity is refused.
+        device: "auto" or a device type.
 
     Raises:
-        InputError: a checkpoint of a different configuration lies in `directory`, or the loss is not finite.
+        InputError: a checkpoint of a different configuration lies in `directory`, the loss is not finite, or the
+            device's memory is too small.
+        SystemExit: a signal asked for the end; the checkpoint is written, the status is 128 + the signal's number.
     """
-    fabric = Fabric(accelerator=device, devices=1, precision=settings.precision)
-    optimiser = torch.optim.AdamW(
-        task.module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    module, optimiser = fabric.setup(task.module.to(fabric.device), optimiser)
-    average = {name: tensor.detach().clone() for name, tensor in task.module.state_dict().items()}
-    identity = identity | {"training": asdict(settings)}
-    progress = _resume(task, optimiser, average, directory, identity)
-    saved = time.monotonic()
-    bar = tqdm(range(progress.step, settings.steps), initial=progress.step, total=settings.steps, mininterval=5)
-    for step in bar:
-        started = time.monotonic()
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(settings, step)
-        loss, figures = task.loss(module, step)
-        if not torch.isfinite(loss):
-            raise InputError(
-                directory, f"the loss is {loss.item()} at step {step}", "lower the learning rate or the precision"
-            )
-        fabric.backward(loss)
-        fabric.clip_gradients(module, optimiser, max_norm=settings.gradient_clip)
-        optimiser.step()
-        optimiser.zero_grad()
-        _update_average(average, task.module, settings.ema_decay, step)
-        row = {"step": step, "loss": loss.item(), **figures, "seconds": time.monotonic() - started}
-        if (step + 1) % settings.validate_every == 0 or step + 1 == settings.steps:
-            row |= _validate(task, average)
-            print(json.dumps({k: round(v, 4) for k, v in row.items()}), file=sys.stderr, flush=True)
-        progress.rows.append(row)
-        bar.set_postfix(loss=f"{row['loss']:.4f}", refresh=False)
-        if time.monotonic() - saved > 60 * settings.checkpoint_minutes:
-            _save(task, optimiser, average, directory, identity, Progress(step + 1, progress.rows))
-            saved = time.monotonic()
-    task.module.load_state_dict(average)
-    with whole_file(directory / LOG) as partial:
-        pd.DataFrame(progress.rows).to_csv(partial, index=False)
+    fabric = launch(settings, device)
+    with Interruption() as interruption, together(fabric):
+        run = set_up(fabric, task, settings)
+        average = AveragedWeights(task.module, settings.ema_decay)
+        identity = identity | {"training": {k: v for k, v in asdict(settings).items() if k not in RUNNING}}
+        checkpoint = Checkpoint(
+            directory / CHECKPOINT, identity, task, average.module, run.optimiser, fabric.strategy.precision
+        )
+        configured = min(settings.micro_batch or settings.batch, run.rows.stop - run.rows.start)
+        progress = _resume(checkpoint, configured, fabric.is_global_zero)
+        log = TrainingLog(directory, settings.steps, settings.batch, progress.step) if fabric.is_global_zero else None
+        try:
+            _steps(run, settings, average, checkpoint, log, interruption, progress)
+        finally:
+            if log:
+                log.close()
+    if not log:
+        raise SystemExit(0)
+    log.finish()
+    task.module.load_state_dict(average.module.state_dict())
     return task.module.cpu().eval().requires_grad_(False)
+
+
+def _steps(
+    run: Run,
+    settings: Training,
+    average: AveragedWeights,
+    checkpoint: Checkpoint,
+    log: TrainingLog | None,
+    interruption: Interruption,
+    progress: Progress,
+) -> None:
+    """All steps after `progress`, in every process; the first one logs, validates and keeps the state."""
+    fabric, task, saved = run.fabric, run.task, time.monotonic()
+    task.fetch(progress.step)
+    for step in range(progress.step, settings.steps):
+        began = time.monotonic()
+        for group in run.optimiser.param_groups:
+            group["lr"] = learning_rate(settings, step)
+        figures, micro_batch = within_memory(partial(run.gradients, step), progress.micro_batch, fabric)
+        norm = fabric.clip_gradients(
+            run.module, run.optimiser, max_norm=settings.gradient_clip, error_if_nonfinite=False
+        )
+        waited = task.fetch(step + 1)  # while a GPU still computes
+        due = began - saved > 60 * settings.checkpoint_minutes
+        figures, norm, number, due = run.gather(figures, norm, interruption.number, due)
+        progress = replace(progress, step=step, micro_batch=micro_batch)
+        finite = bool(figures["loss"].isfinite().all())
+        if not finite or not (math.isfinite(norm) or settings.precision == "16-mixed"):
+            _keep(fabric, checkpoint, log, progress)
+            raise _not_finite(checkpoint.path, task.cases(step), step, figures["loss"], norm)
+        run.optimiser.step()
+        average.update(step)
+        task.learn(figures)
+        if log:
+            log.step(step, _means(figures), waited, time.monotonic() - began)
+            if (step + 1) % settings.validate_every == 0 or step + 1 == settings.steps:
+                with torch.inference_mode(), fabric.autocast():
+                    log.validated(step, task.validate(average.module), task.picture(average.module))
+        if number or due:
+            _keep(fabric, checkpoint, log, replace(progress, step=step + 1))
+            saved = time.monotonic()
+        if number:
+            _leave(checkpoint.path, step + 1, number, log)
 
 
 def learning_rate(settings: Training, step: int) -> float:
@@ -110,73 +114,51 @@ def learning_rate(settings: Training, step: int) -> float:
 
 
 def finish(directory: Path) -> None:
-    """Drop the checkpoint once the trained weights are written."""
-    (directory / CHECKPOINT).unlink(missing_ok=True)
+    """Drop what an interrupted run would go on from, once the trained weights are written."""
+    for name in (CHECKPOINT, PARTIAL_LOG):  # in this order: a checkpoint is of no use without its log
+        (directory / name).unlink(missing_ok=True)
 
 
-@torch.no_grad()
-def _update_average(average: dict[str, Tensor], module: nn.Module, decay: float, step: int) -> None:
-    """Exponential moving average whose decay rises to `decay`, so that early weights are soon forgotten."""
-    weight = 1 - min(decay, (1 + step) / (10 + step))
-    for name, tensor in module.state_dict().items():
-        if tensor.is_floating_point():
-            average[name].lerp_(tensor, weight)
-        else:
-            average[name].copy_(tensor)
+def _resume(checkpoint: Checkpoint, configured: int, first: bool) -> Progress:
+    """Where to go on: with the checkpoint's micro-batch, unless another has been configured since."""
+    if first:
+        checkpoint.clear()
+    progress = checkpoint.load()
+    if progress is None:
+        return Progress(0, configured, configured)
+    if first:
+        print(f"resuming after {progress.step} steps from {checkpoint.path}", file=sys.stderr)
+    return progress if progress.configured == configured else Progress(progress.step, configured, configured)
 
 
-@torch.no_grad()
-def _validate(task: Task, average: dict[str, Tensor]) -> dict[str, float]:
-    trained = {name: tensor.clone() for name, tensor in task.module.state_dict().items()}
-    task.module.load_state_dict(average)
-    task.module.eval()
-    figures = task.validate(task.module)
-    task.module.load_state_dict(trained)
-    task.module.train()
-    return figures
+def _means(figures: dict[str, Tensor]) -> dict[str, float]:
+    return {name: values.mean().item() for name, values in figures.items()}
 
 
-def _save(task, optimiser, average, directory: Path, identity: dict, progress: Progress) -> None:
-    tensors = {f"module/{name}": tensor for name, tensor in task.module.state_dict().items()}
-    tensors |= {f"average/{name}": tensor for name, tensor in average.items()}
-    tensors |= {f"task/{name}": tensor for name, tensor in task.state().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser/{index}/{name}": tensor for name, tensor in state.items()}
-    metadata = {"identity": json.dumps(identity, sort_keys=True), "progress": json.dumps(asdict(progress))}
-    tensors["metadata"] = torch.frombuffer(bytearray(json.dumps(metadata).encode()), dtype=torch.uint8)
-    save_tensors(directory / CHECKPOINT, tensors)
+def _keep(fabric: Fabric, checkpoint: Checkpoint, log: TrainingLog | None, progress: Progress) -> None:
+    """The first process writes its log, then the checkpoint; the others wait for it."""
+    if log:
+        log.flush()
+        checkpoint.save(progress)
+    fabric.barrier()
 
 
-def _resume(task, optimiser, average, directory: Path, identity: dict) -> Progress:
-    path = directory / CHECKPOINT
-    if not path.exists():
-        return Progress(0, [])
-    tensors = load_tensors(path)
-    metadata = json.loads(bytes(tensors.pop("metadata").tolist()))
-    _refuse_other(path, json.loads(metadata["identity"]), json.loads(json.dumps(identity)))
-    parts: dict[str, dict[str, Tensor]] = {"module": {}, "average": {}, "task": {}, "optimiser": {}}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition("/")
-        parts[part][rest] = tensor
-    task.module.load_state_dict(parts["module"])
-    for name, tensor in parts["average"].items():
-        average[name].copy_(tensor)
-    task.load_state(parts["task"])
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in parts["optimiser"].items():
-        index, _, entry = name.partition("/")
-        state.setdefault(int(index), {})[entry] = tensor
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    progress = Progress(**json.loads(metadata["progress"]))
-    print(f"resuming after step {progress.step} from {path}", file=sys.stderr)
-    return progress
+def _leave(path: Path, done: int, number: int, log: TrainingLog | None) -> None:
+    """End after a signal, with its status in the first process."""
+    if log:
+        log.close()
+        name = signal.Signals(number).name
+        print(f"stopped by {name} after {done} steps; the same command goes on from {path}", file=sys.stderr)
+    raise SystemExit(128 + number if log else 0)
 
 
-def _refuse_other(path: Path, saved: dict, wanted: dict) -> None:
-    changed = sorted(key for key in saved.keys() | wanted.keys() if saved.get(key) != wanted.get(key))
-    if changed:
-        raise InputError(
-            path,
-            f"is a checkpoint of another configuration ({', '.join(changed)} changed)",
-            "delete it to start afresh",
-        )
+def _not_finite(path: Path, cases: list[str], step: int, losses: Tensor, norm: float) -> InputError:
+    bad = (~losses.isfinite()).nonzero().flatten().tolist()
+    named = ", ".join(sorted({cases[row] for row in bad or range(len(cases))}))
+    what = f"the loss is {losses[bad[0]].item()}" if bad else f"the gradient is {norm}"
+    return InputError(
+        path,
+        f"{what} at step {step} for patches of {named}; the state before that step is kept here",
+        "look at these cases; if they are sound, delete this file and train afresh with a lower"
+        " training.learning_rate or precision 32-true, which a checkpoint cannot change to",
+    )

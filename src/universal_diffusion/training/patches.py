@@ -3,7 +3,8 @@
 import argparse
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from universal_diffusion.preparation.splits import read_splits, volumes_of
 from universal_diffusion.randomness import seed_of
 from universal_diffusion.settings import Patches, Preparation, read_json
 from universal_diffusion.targets import all_targets
+from universal_diffusion.training.interruption import deaf
+from universal_diffusion.training.processes import share
 from universal_diffusion.volumes import VolumeFile
 
 
@@ -23,18 +26,24 @@ class IndexedBatches(Dataset):
     """Batches of `batch` patches by their index: images (N, 1, P, P) float16, masks as bool, target ids (N,).
 
     So they travel in few bytes from a worker and to a GPU, and lose nothing: float16 holds each step of a stored image.
+    Without `images`, which cost most of the reading, those come as (N, 0, P, P).
     """
 
-    def __init__(self, sampler: PatchSampler, batch: int, images: bool = True):
-        self._sampler, self._batch, self._images = sampler, batch, images
+    def __init__(self, sampler: PatchSampler, batch: int, images: bool = True, rows: slice = slice(None)):
+        self.sampler, self.batch, self.images, self.rows = sampler, batch, images, rows
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        drawn = self._sampler.draw(index, self._batch, self._images)
+        drawn = self.sampler.draw(index, self.batch, self.images, self.rows)
         return (
             torch.from_numpy(drawn.image).half(),
             torch.from_numpy(drawn.mask).bool(),
             torch.from_numpy(drawn.target_ids),
         )
+
+    @staticmethod
+    def unpack(image: Tensor, mask: Tensor, target_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What has travelled, as the networks take it: images and masks (N, 1, P, P) float32, target ids (N,)."""
+        return image.float(), mask.float(), target_ids
 
 
 class ReadAhead:
@@ -54,6 +63,7 @@ class ReadAhead:
             batch_size=None,
             num_workers=self._workers,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=deaf,
             generator=torch.Generator(),  # its own, or it would draw from the one that initialises the weights
         )
 
@@ -68,22 +78,25 @@ class ReadAhead:
 class Batches:
     """Training and validation patches of a study's volumes; all threads but one read ahead for the training.
 
-    Without `images`, which cost most of the reading, those come as (N, 0, P, P).
+    Args:
+        indexed: makes the data set that draws and unpacks them from (sampler, batch, rows=...).
     """
 
-    def __init__(self, arguments: argparse.Namespace, batch: int, images: bool = True):
+    def __init__(self, arguments: argparse.Namespace, batch: int, indexed: Callable[..., Dataset] = IndexedBatches):
         preparation = read_json(Preparation, arguments.preparation, "configuration.preparation")
         patches = read_json(Patches, arguments.patches, "configuration.patches")
         rows = read_splits(arguments.splits)
         self.batch, self.seed = batch, arguments.study_seed
         self.preparation = preparation
         self._volumes = {part: volumes_of(arguments.volumes, rows, {part}) for part in ("train", "validation")}
-        self._samplers = {
+        samplers = {
             part: PatchSampler(volumes, patches, preparation.patch, self.seed)
             for part, volumes in self._volumes.items()
         }
-        indexed = {part: IndexedBatches(sampler, batch, images) for part, sampler in self._samplers.items()}
-        self._validation, self._train = indexed["validation"], ReadAhead(indexed["train"], arguments.threads - 1)
+        self._whole = {part: indexed(sampler, batch) for part, sampler in samplers.items()}
+        self._ahead = lambda share: ReadAhead(indexed(samplers["train"], batch, rows=share), arguments.threads - 1)
+        self._share, self._train = slice(0), None
+        self._held, self._patches = -1, ()
         self.identity = {
             "patches": asdict(patches),
             "preparation": asdict(preparation),
@@ -92,11 +105,33 @@ class Batches:
             "volumes": _fingerprint(path for paths in self._volumes.values() for path in paths),
         }
 
-    def draw(self, part: str, index: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Batch `index` of a part: images and masks (N, 1, P, P) float32, target ids (N,)."""
-        drawn = self._train.draw(index) if part == "train" else self._validation[index]
-        image, mask, target_ids = (tensor.to(device) for tensor in drawn)
-        return image.float(), mask.float(), target_ids
+    def fetch(self, step: int) -> float:
+        """Hold this process's share of the training batch of `step`; the seconds waited for it."""
+        began = time.monotonic()
+        if self._train is None:
+            self._share = share(self.batch)
+            self._train = self._ahead(self._share)
+        self._held, self._patches = step, self._train.draw(step)
+        return time.monotonic() - began
+
+    def train(self, step: int, rows: slice, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """`rows` of the training batch of `step`, which lie in this process's share, as the data set unpacks them."""
+        if step != self._held:
+            self.fetch(step)
+        own = slice(rows.start - self._share.start, rows.stop - self._share.start)
+        return self._unpacked((tensor[own] for tensor in self._patches), device)
+
+    def whole(self, part: str, index: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """The whole batch `index` of a part, drawn at once."""
+        return self._unpacked(self._whole[part][index], device)
+
+    def _unpacked(self, tensors: Iterable[Tensor], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        return self._whole["train"].unpack(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+
+    def cases(self, step: int) -> list[str]:
+        """The case "source/case" of each patch of the training batch of `step`."""
+        origins = self._whole["train"].sampler.draw(step, self.batch, images=False).origins
+        return [f"{origin.source}/{origin.case}" for origin in origins]
 
     def annotated(self, part: str) -> list[str]:
         """Names of the targets annotated in at least one case of a part, in the order of their ids."""
@@ -139,5 +174,6 @@ def start(arguments: argparse.Namespace, purpose: str) -> None:
     """Fix what a training's bytes depend on: threads, deterministic kernels, the seed of the initial weights."""
     torch.set_num_threads(arguments.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # each new tensor with NaN: 3 % of a step
     torch.manual_seed(seed_of(arguments.study_seed, "weights", purpose))
     arguments.output.mkdir(parents=True, exist_ok=True)
