@@ -198,6 +198,16 @@ def test_environment_of_a_rule_holds_what_its_step_imports(common, name):
     assert needed <= listed, f"{name} lacks {needed - listed}"
 
 
+def test_trainings_stand_in_for_their_shell():
+    """A signal must reach a training, which saves its state, and Snakemake wait for it; a shell would end at once."""
+    trainings = {
+        name: rule for name, rule in rules().items() if re.search(r"training\.\w+ |baselines.segresnet ", rule)
+    }
+    trained = {name for name, rule in trainings.items() if "log.csv" in rule and "--study-seed" in rule}
+    assert trained == {"mask_autoencoder", "image_autoencoder", "denoiser", "segresnet"}
+    assert all('"PYTHONPATH=src exec python -m ' in trainings[name] for name in trained)
+
+
 def test_profile_speaks_of_rules_that_exist():
     profile = yaml.safe_load((ROOT / "workflow/profiles/slurm/profile.yaml").read_text())
     known = rules() | {name: rules()[base] for name, base in inherited().items()}

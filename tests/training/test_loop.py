@@ -1,5 +1,6 @@
 """The training loop: resuming gives the same bytes, accumulation the same gradients, wrong losses stop it."""
 
+import errno
 import json
 import math
 import os
@@ -14,6 +15,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
+from safetensors import SafetensorError
 from torch import nn
 
 from universal_diffusion.errors import InputError
@@ -160,6 +162,47 @@ def test_a_gradient_that_is_not_finite_stops_too(tmp_path, regression):
     task.module.weight.register_hook(lambda gradient: gradient / 0)
     with pytest.raises(InputError, match=r"the gradient is (inf|nan) at step 0 for patches of amos/0_0, amos/0_1;"):
         train(task, SETTINGS, tmp_path, {}, device="cpu")
+
+
+def test_gradients_that_no_scale_saves_stop_float16_too(tmp_path, regression, monkeypatch):
+    """The scaler halves from 2 ** 16 at every step left out; below 1, smaller scaling is no remedy."""
+    launched = lambda *_: Fabric(accelerator="cpu", plugins=[MixedPrecision("16-mixed", "cpu")])  # noqa: E731
+    monkeypatch.setattr(loop, "launch", launched)
+    task = regression()
+    task.module.weight.register_hook(lambda gradient: gradient * math.nan)
+    with pytest.raises(InputError, match=r"the gradient is nan at step 17 "):
+        train(task, replace(SETTINGS, precision="16-mixed", steps=40), tmp_path, {}, device="cpu")
+
+
+def test_memory_that_does_not_hold_a_validation_keeps_what_was_trained(tmp_path, regression, expected, monkeypatch):
+    settings = replace(SETTINGS, checkpoint_minutes=60)
+    task = regression()
+
+    def full(_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(task, "validate", full)
+    with pytest.raises(InputError, match=r"memory of cpu: does not hold .* validation after 5 steps"):
+        train(task, settings, tmp_path, {}, device="cpu")
+    task = regression()
+    assert weights(train(task, settings, tmp_path, {}, device="cpu")) == expected
+    assert pd.read_csv(tmp_path / LOG)["step"].tolist() == list(range(SETTINGS.steps))
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("I/O error")])
+def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(tmp_path, regression, monkeypatch, error):
+    cut(regression({5: interrupt}), tmp_path)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+
+    def full(tensors, path, facts):
+        path.write_bytes(before[: len(before) // 2])
+        raise error
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(InputError, match=r"last.safetensors: cannot be written \(.*\); make room"):
+        train(regression(), SETTINGS, tmp_path, {}, device="cpu")
+    assert [path.name for path in tmp_path.glob("*last*")] == [CHECKPOINT]
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
 def test_checkpoint_of_another_configuration_is_refused_with_what_changed(tmp_path, regression):

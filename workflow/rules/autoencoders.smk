@@ -4,7 +4,8 @@ MASK_AUTOENCODERS = ["mask_autoencoder", "coarser_mask_autoencoder"]
 
 
 rule mask_autoencoder:
-    # Eqs. 1-3. A checkpoint lies beside the declared files, so a run that was cut off goes on where it stood.
+    # Eqs. 1-3. A checkpoint lies beside the declared files, so a run that was cut off goes on where it stood. `exec` here
+    # and in the other trainings: a shell in between would end at a SIGTERM, and Snakemake with it, before the state is kept.
     input:
         code=modules("training.mask_autoencoder"),
         volumes=volumes(role="train"),
@@ -33,7 +34,7 @@ rule mask_autoencoder:
         threads=study.threads,
         directory=subpath(output.card, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.training.mask_autoencoder --volumes {input.volumes}"
+        "PYTHONPATH=src exec python -m universal_diffusion.training.mask_autoencoder --volumes {input.volumes}"
         " --splits {input.splits} --settings {params.settings:q} --preparation {params.preparation:q}"
         " --patches {params.patches:q} --study-seed {params.seed} --threads {params.threads}"
         " --output {params.directory} > {log} 2>&1"
@@ -86,14 +87,14 @@ rule image_autoencoder:
         pretrained=subpath(input.pretrained, parent=True),
         directory=subpath(output.card, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.training.image_autoencoder --volumes {input.volumes}"
+        "PYTHONPATH=src exec python -m universal_diffusion.training.image_autoencoder --volumes {input.volumes}"
         " --splits {input.splits} --settings {params.settings:q} --preparation {params.preparation:q}"
         " --patches {params.patches:q} --pretrained {params.pretrained} --study-seed {params.seed}"
         " --threads {params.threads} --output {params.directory} > {log} 2>&1"
 
 
 rule ceiling:
-    # Dice of decode(encode(mask)) per target at both factors: no denoiser can beat it.
+    # Dice of decode(encode(mask)) per target at both factors, before any denoiser trains.
     input:
         code=modules("evaluation.ceiling"),
         weights=collect("<results>/models/{model}/weights.safetensors", model=MASK_AUTOENCODERS),

@@ -57,7 +57,7 @@ rule segresnet:
         threads=study.threads,
         directory=subpath(output.card, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.baselines.segresnet --volumes {input.volumes}"
+        "PYTHONPATH=src exec python -m universal_diffusion.baselines.segresnet --volumes {input.volumes}"
         " --splits {input.splits} --settings {params.settings:q} --preparation {params.preparation:q}"
         " --patches {params.patches:q} --study-seed {params.seed} --threads {params.threads}"
         " --output {params.directory} > {log} 2>&1"

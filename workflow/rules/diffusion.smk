@@ -45,7 +45,7 @@ rule denoiser:
         pretrained=subpath(input.pretrained, parent=True),
         directory=subpath(output.card, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.training.denoiser --variant {wildcards.variant}"
+        "PYTHONPATH=src exec python -m universal_diffusion.training.denoiser --variant {wildcards.variant}"
         " --volumes {input.volumes} --splits {input.splits} --mask-autoencoder {params.mask_autoencoder}"
         " --image-autoencoder {params.image_autoencoder} --pretrained {params.pretrained}"
         " --settings {params.settings:q} --diffusion {params.diffusion:q} --preparation {params.preparation:q}"

@@ -134,7 +134,7 @@ def _scores(facts: Facts) -> str:
         "Per cent, on the CT's own grid, over validation and test cases, n of them, with 95 % bootstrap intervals over "
         f"cases; sampled in {sampling.steps} steps ({sampling.sampler}), mean of {sampling.ensemble} samples.",
         "Surface Dice at 2 mm. False alarms: of the cases without the target, those in which some is predicted. "
-        "Ceiling: Dice of the auto-encoded true mask on the validation cases, which no denoiser can beat.",
+        "Ceiling: Dice of the auto-encoded true mask on the validation cases, on the harmonised grid.",
         "Every case behind these figures is a row of the study's `scores/cases.csv`.",
     )
 

@@ -99,7 +99,7 @@ def _measured_text(row) -> str:
     if pd.isna(row.measured):
         return tables.NOTHING
     if pd.isna(row.n):
-        return f"{row.measured:.1f} times (counted)"
+        return f"{row.measured:.1f} times"
     interval = "" if pd.isna(row.low) else f" [{row.low:+.1f}, {row.high:+.1f}]"
     p_value = "" if pd.isna(row.p_value) else f", p={row.p_value:.2g}"
     return f"{row.measured:+.1f}{interval}, n={row.n}{p_value}"

@@ -1,6 +1,6 @@
 """The two auto-encoders (paper, section 2.1), built from MONAI's encoder and decoder, and their losses.
 
-Weights lie in memory channels last, which convolutions are fastest in on GPUs and CPUs alike; activations follow them.
+Weights lie in memory channels last, in which convolutions are faster on a CPU (on a GPU it was not measured).
 """
 
 import torch

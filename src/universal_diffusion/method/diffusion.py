@@ -129,7 +129,10 @@ class GaussianDiffusion:
         return (zt - signal.sqrt() * z0) / spread.sqrt()
 
     def posterior(self, z0: Tensor, zt: Tensor, step: Tensor) -> Posterior:
-        """q(z_{t-1} | zt, z0): with the network's estimate for z0 its mean is eq. 9."""
+        """q(z_{t-1} | zt, z0): with the network's estimate for z0 its mean is that of eq. 9.
+
+        The paper prints sqrt(alpha-bar_t) before zt; Bayes' rule and Ho et al. 2020 (eq. 7) have sqrt(alpha_t).
+        """
         before, after = self.alphas_cumprod_previous, self.alphas_cumprod
         of_zt = (1 - self.betas).sqrt() * (1 - before) / (1 - after)
         of_z0 = self.betas * before.sqrt() / (1 - after)

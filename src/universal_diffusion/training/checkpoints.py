@@ -54,7 +54,10 @@ class Checkpoint:
     precision: Precision
 
     def save(self, progress: Progress) -> None:
-        """Write everything; an earlier checkpoint gives way once this one is on disk."""
+        """Write everything; an earlier checkpoint gives way once this one is on disk.
+
+        Raises InputError where it cannot be written (a full disk), and the earlier one stays.
+        """
         parts = {
             "module": self.task.module.state_dict(),
             "average": self.average.state_dict(),
@@ -72,10 +75,14 @@ class Checkpoint:
             "identity": self.identity,
             "identity_sha256": _digest(self.identity),
         }
-        with whole_file(self.path) as partial:
-            save_file(tensors, partial, {"facts": json.dumps(facts, sort_keys=True)})
-            with open(partial, "rb") as file:
-                os.fsync(file.fileno())
+        try:
+            with whole_file(self.path) as partial:
+                save_file(tensors, partial, {"facts": json.dumps(facts, sort_keys=True)})
+                with open(partial, "rb") as file:
+                    os.fsync(file.fileno())
+        except (OSError, SafetensorError) as error:
+            remedy = "make room or mend the disk; the same command goes on from the last checkpoint"
+            raise InputError(self.path, f"cannot be written ({error})", remedy) from None
 
     def load(self) -> Progress | None:
         """Take everything back; None where there is no checkpoint.

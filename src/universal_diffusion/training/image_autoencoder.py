@@ -4,7 +4,8 @@
 
 The log-likelihood is a Laplace density of unit scale, so -log p(y|z) is the absolute error up to a constant. Every term
 is a mean over patches; the absolute error is also a mean over pixels, and the KL, summed over the latent, is divided by
-the number of pixels, so `kl_weight` is the weight of both terms' sums, as Rombach et al. 2022 use it.
+the number of pixels, so `kl_weight` is the weight of both terms' sums. Rombach et al. 2022 weigh them likewise, but
+take the error of images in [-1, 1]; here they span [0, 1], so that both weights count twice against the error.
 """
 
 from pathlib import Path

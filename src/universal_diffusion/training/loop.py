@@ -18,6 +18,7 @@ from universal_diffusion.training.averages import AveragedWeights
 from universal_diffusion.training.checkpoints import CHECKPOINT, Checkpoint, Progress
 from universal_diffusion.training.interruption import Interruption
 from universal_diffusion.training.memory import within_memory
+from universal_diffusion.training.patches import VALIDATION_PATCHES
 from universal_diffusion.training.processes import launch, together
 from universal_diffusion.training.progress import PARTIAL_LOG, TrainingLog
 from universal_diffusion.training.run import Run, set_up
@@ -49,7 +50,7 @@ def train(task: Task, settings: Training, directory: Path, identity: dict, devic
             directory / CHECKPOINT, identity, task, average.module, run.optimiser, fabric.strategy.precision
         )
         configured = min(settings.micro_batch or settings.batch, run.rows.stop - run.rows.start)
-        progress = _resume(checkpoint, configured, fabric.is_global_zero)
+        progress = _resume(checkpoint, configured, fabric)
         log = TrainingLog(directory, settings.steps, settings.batch, progress.step) if fabric.is_global_zero else None
         try:
             _steps(run, settings, average, checkpoint, log, interruption, progress)
@@ -88,7 +89,7 @@ def _steps(
         figures, norm, number, due = run.gather(figures, norm, interruption.number, due)
         progress = replace(progress, step=step, micro_batch=micro_batch)
         finite = bool(figures["loss"].isfinite().all())
-        if not finite or not (math.isfinite(norm) or settings.precision == "16-mixed"):
+        if not finite or not (math.isfinite(norm) or _scaled_down(fabric)):
             _keep(fabric, checkpoint, log, progress)
             raise _not_finite(checkpoint.path, task.cases(step), step, figures["loss"], norm)
         run.optimiser.step()
@@ -97,8 +98,7 @@ def _steps(
         if log:
             log.step(step, _means(figures), waited, time.monotonic() - began)
             if (step + 1) % settings.validate_every == 0 or step + 1 == settings.steps:
-                with torch.inference_mode(), fabric.autocast():
-                    log.validated(step, task.validate(average.module), task.picture(average.module))
+                _validate(run, average, checkpoint, log, replace(progress, step=step + 1))
         if number or due:
             _keep(fabric, checkpoint, log, replace(progress, step=step + 1))
             saved = time.monotonic()
@@ -119,16 +119,41 @@ def finish(directory: Path) -> None:
         (directory / name).unlink(missing_ok=True)
 
 
-def _resume(checkpoint: Checkpoint, configured: int, first: bool) -> Progress:
-    """Where to go on: with the checkpoint's micro-batch, unless another has been configured since."""
-    if first:
+def _resume(checkpoint: Checkpoint, configured: int, fabric: Fabric) -> Progress:
+    """Where all processes go on: with the checkpoint's micro-batch, unless another has been configured since."""
+    if fabric.is_global_zero:
         checkpoint.clear()
     progress = checkpoint.load()
+    steps = fabric.all_gather(torch.tensor(progress.step if progress else 0)).view(-1).tolist()
+    if len(set(steps)) > 1:
+        problem = f"reads as after {' or '.join(map(str, sorted(set(steps))))} steps in different processes"
+        raise InputError(checkpoint.path, problem, "run again when the shared disk shows all machines the same file")
     if progress is None:
         return Progress(0, configured, configured)
-    if first:
+    if fabric.is_global_zero:
         print(f"resuming after {progress.step} steps from {checkpoint.path}", file=sys.stderr)
     return progress if progress.configured == configured else Progress(progress.step, configured, configured)
+
+
+def _scaled_down(fabric: Fabric) -> bool:
+    """Whether float16's scaler answers a gradient that is not finite, by leaving the step out and scaling less."""
+    scaler = getattr(fabric.strategy.precision, "scaler", None)
+    return scaler is not None and scaler.get_scale() >= 1
+
+
+def _validate(run: Run, average: AveragedWeights, checkpoint: Checkpoint, log: TrainingLog, progress: Progress) -> None:
+    """Log what the averaged network is worth after `progress`; the first process does it alone."""
+    try:
+        with torch.inference_mode(), run.fabric.autocast():
+            figures, picture = run.task.validate(average.module), run.task.picture(average.module)
+    except torch.OutOfMemoryError:
+        log.flush()
+        checkpoint.save(progress)
+        problem = f"does not hold the {VALIDATION_PATCHES} patches of a validation after {progress.step} steps"
+        raise InputError(
+            f"memory of {run.fabric.device}", problem, "free some and go on, or take a smaller network"
+        ) from None
+    log.validated(progress.step - 1, figures, picture)
 
 
 def _means(figures: dict[str, Tensor]) -> dict[str, float]:

@@ -21,6 +21,8 @@ from universal_diffusion.training.interruption import deaf
 from universal_diffusion.training.processes import share
 from universal_diffusion.volumes import VolumeFile
 
+VALIDATION_PATCHES = 32  # at most, at once: a validation needs little memory beside a step's, whatever its batch
+
 
 class IndexedBatches(Dataset):
     """Batches of `batch` patches by their index: images (N, 1, P, P) float16, masks as bool, target ids (N,).
@@ -93,7 +95,10 @@ class Batches:
             part: PatchSampler(volumes, patches, preparation.patch, self.seed)
             for part, volumes in self._volumes.items()
         }
-        self._whole = {part: indexed(sampler, batch) for part, sampler in samplers.items()}
+        self._whole = {
+            "train": indexed(samplers["train"], batch),
+            "validation": indexed(samplers["validation"], min(batch, VALIDATION_PATCHES)),
+        }
         self._ahead = lambda share: ReadAhead(indexed(samplers["train"], batch, rows=share), arguments.threads - 1)
         self._share, self._train = slice(0), None
         self._held, self._patches = -1, ()
@@ -173,7 +178,8 @@ def training_arguments(description: str) -> argparse.ArgumentParser:
 def start(arguments: argparse.Namespace, purpose: str) -> None:
     """Fix what a training's bytes depend on: threads, deterministic kernels, the seed of the initial weights."""
     torch.set_num_threads(arguments.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    if not torch.cuda.is_available():  # where equal bytes are not promised, its faster kernels are worth more
+        torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # each new tensor with NaN: 3 % of a step
     torch.manual_seed(seed_of(arguments.study_seed, "weights", purpose))
     arguments.output.mkdir(parents=True, exist_ok=True)
