@@ -49,7 +49,7 @@ def write_record(csv: Path, rows: pd.DataFrame, title: str, notes: Sequence[str]
 
 
 def _where() -> str:
-    hardware, state = machine(), commit(Path.cwd())
+    hardware, state = machine(), commit(Path.cwd(), apart="benchmarks")  # where the records themselves lie
     gpus = ", ".join(hardware["gpus"]) or "no GPU"
     changed = " with uncommitted changes" if state["dirty"] else ""
     return (

@@ -55,11 +55,15 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def commit(folder: Path) -> dict[str, str | bool | None]:
-    """The git commit and whether tracked or new files differ from it; None for both outside a repository."""
+def commit(folder: Path, apart: str | None = None) -> dict[str, str | bool | None]:
+    """The git commit and whether tracked or new files differ from it; None for both outside a repository.
+
+    Files of the subfolder `apart` may differ.
+    """
+    looked_at = ["--", ".", f":!{apart}"] if apart else []
     head, changes = (
         subprocess.run(["git", "-C", str(folder), *command], capture_output=True, text=True, check=False)
-        for command in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+        for command in (("rev-parse", "HEAD"), ("status", "--porcelain", *looked_at))
     )
     if head.returncode or changes.returncode:
         return {"commit": None, "dirty": None}
