@@ -35,6 +35,7 @@ from universal_diffusion.volumes import Volume, write_volume
 CASES = ("train", "train", "validation")
 VARIANT = "mask_learnt"
 PLAIN = "denoiser, the plain way"
+BEYOND = {"cuda": "", "cpu": " (by MKL; convolutions, by oneDNN, can be faster, so that shares beyond 100 % occur)"}
 TRAININGS = {
     "mask auto-encoder": ("training.mask_autoencoder", "mask_autoencoder", ()),
     "image auto-encoder": ("training.image_autoencoder", "image_autoencoder", ("pretrained",)),
@@ -149,11 +150,12 @@ def report(rows: pd.DataFrame, study: Study, device: str, threads: int) -> list[
     return [
         f"On {device} with {threads} CPU threads{small}: networks of `config/paper.yaml`, patches of "
         f"{study.preparation.patch} x {study.preparation.patch} of synthetic cases at the paper's spacing, "
-        f"{STEPS[device]} steps of which the first {WARM[device]} do not count, each training in a process of its own.",
+        f"{STEPS[device]} steps, the first {WARM[device]} of them not counted, each training in a process of its own.",
         "Patches/s hold what a step does until its row is logged: data, frozen networks, forward, backward, optimiser, "
         "averaged weights. Waiting: the share of that spent waiting for data.",
         "Operations are counted by torch, forward and backward, frozen networks and LPIPS included; the peak is the "
-        f"fastest product of large square matrices of the same type here. Own networks: channels last, {compiled}. "
+        f"fastest product of large square matrices of the same type here{BEYOND[device]}. Own networks: channels last, "
+        f"{compiled}. "
         "Peak GiB: of the device's memory; the study's includes the validation and picture after the last step.",
         f"The study's denoiser takes {own['patches/s'] / plain['patches/s']:.2f} times the patches/s of the plain way "
         f"and {own['TFLOP/s'] / plain['TFLOP/s']:.2f} times its FLOP/s. The plain way: MONAI's DiffusionModelUNet of "
