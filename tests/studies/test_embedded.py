@@ -135,6 +135,7 @@ def test_deleting_a_table_rebuilds_that_table_alone(study):
                 "claims",
                 "ceiling",
                 "cost",
+                "networks",
                 "figure1",
                 "figure2",
                 "training_curves",

@@ -12,9 +12,6 @@ rule denoiser:
         image_weights="<results>/models/image_autoencoder/weights.safetensors",
         pretrained="<results>/pretrained/card.json",
         clip="<results>/pretrained/clip_text.safetensors",
-        # Not read: who sees a bad ceiling stops here, before the expensive part. Ancient, so that a ceiling that is merely
-        # measured anew trains nothing anew; another auto-encoder does, by the files above.
-        ceiling=ancient("<results>/models/mask_autoencoder/ceiling.csv"),
     output:
         weights="<results>/models/{variant}/weights.safetensors",
         card="<results>/models/{variant}/card.json",
