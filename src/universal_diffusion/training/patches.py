@@ -180,6 +180,6 @@ def start(arguments: argparse.Namespace, purpose: str) -> None:
     torch.set_num_threads(arguments.threads)
     if not torch.cuda.is_available():  # where equal bytes are not promised, its faster kernels are worth more
         torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # each new tensor with NaN: 3 % of a step
+    torch.utils.deterministic.fill_uninitialized_memory = False  # or it sets each new tensor to NaN
     torch.manual_seed(seed_of(arguments.study_seed, "weights", purpose))
     arguments.output.mkdir(parents=True, exist_ok=True)
