@@ -45,8 +45,6 @@ class TrainingLog:
         self._columns: list[str] = []
         self._pending: list[dict[str, float]] = []
         self._recent: deque[tuple[float, float, float]] = deque(maxlen=RECENT)
-        for left in self._directory.rglob(".partial-*"):  # by a run that was killed while it wrote a file
-            left.unlink()
         if done:
             self._keep(done)
         else:
