@@ -134,9 +134,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         for start in range(0, len(body[:cut]), page.piece):
             piece = body[:cut][start : start + page.piece]
             framed = b"%x\r\n%s\r\n" % (len(piece), piece) if page.length == "chunked" else piece
+            asked.served += len(piece)  # first: the client may be done with the piece before this thread goes on
             self.wfile.write(framed)
             self.wfile.flush()
-            asked.served += len(piece)
             time.sleep(page.pause_s)
         if page.length == "chunked" and cut is None:
             self.wfile.write(b"0\r\n\r\n")
