@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation import model_card
+from universal_diffusion.evaluation import autoencoder_card, model_card
 from universal_diffusion.evaluation.cases import write_cases
+from universal_diffusion.evaluation.ceiling import COLUMNS
 from universal_diffusion.files import sha256
 from universal_diffusion.method.bundle import load_autoencoder, load_bundle
 from universal_diffusion.preparation.splits import SplitRow, write_splits
@@ -58,24 +59,27 @@ def study(models, cases, tmp_path) -> Path:
     ceiling.to_csv(tmp_path / "ceiling.csv", index=False, header=["target", "factor", "dice_mean"])
     code = {"commit": "c0ffee", "dirty": True}
     record = {"archives": {source: {"origin": "phantom"} for source in parts}, "source_code": code}
-    record["configuration_sha256"] = 64 * "7"
+    record |= {"configuration_sha256": 64 * "7", "study": "imagined", "cohort": COHORT, "seed": 3}
     (tmp_path / "provenance.json").write_text(json.dumps(record))
     (tmp_path / "machine.json").write_text(json.dumps(MACHINE))
     return tmp_path
 
 
-def written(study: Path, monkeypatch) -> str:
-    training = {"channels": [8, 8], "residual_blocks": 1, "attention_scales": [1], "embedding_channels": 8}
-    training["training"] = TRAINING
-    sampling = {"sampler": "ddim", "steps": 6, "eta": 1.0, "ensemble": 5, "overlap": 0.25, "batch": 4}
-    flags = {name: study / f"{name}.{kind}" for name, kind in (("cases", "csv"), ("splits", "csv"), ("ceiling", "csv"))}
-    flags |= {name: study / f"{name}.json" for name in ("provenance", "machine")}
-    flags |= {"model": study / "mask_clip", "output": study / "mask_clip/README.md"}
-    flags |= {"training": json.dumps(training), "sampling": json.dumps(sampling)}
+def run(step, study: Path, model: str, monkeypatch, **flags: object) -> str:
+    """The page that a step writes for a model."""
+    flags |= {name: study / f"{name}.json" for name in ("provenance", "machine")} | {"splits": study / "splits.csv"}
+    flags |= {"model": study / model, "output": study / model / "README.md"}
     words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    monkeypatch.setattr(sys, "argv", ["model_card", *words])
-    model_card.main()
-    return (study / "mask_clip/README.md").read_text(encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", [step.__name__, *words])
+    step.main()
+    return (study / model / "README.md").read_text(encoding="utf-8")
+
+
+def written(study: Path, monkeypatch, model: str = "mask_clip", trained: bool = True) -> str:
+    sampling = {"sampler": "ddim", "steps": 6, "eta": 1.0, "ensemble": 5, "overlap": 0.25, "batch": 4}
+    flags = {"training": json.dumps(TRAINING)} if trained else {}
+    flags |= {"sampling": json.dumps(sampling), "cases": study / "cases.csv", "ceiling": study / "ceiling.csv"}
+    return run(model_card, study, model, monkeypatch, **flags)
 
 
 def table_row(text: str, first: str) -> list[str]:
@@ -125,6 +129,73 @@ def test_only_a_model_of_synthetic_scans_has_never_seen_a_patient(study, monkeyp
     text = written(study, monkeypatch)
     assert ("has never seen a patient" in text) is said
     assert table_row(text, source)[-1] in ("CC BY-SA 4.0", "CC BY-NC-ND 3.0")
+
+
+def made(study: Path, model: str, card: dict, **log: float) -> None:
+    """A model's directory with a card and, where figures of its last step are given, a log."""
+    (study / model).mkdir()
+    common = {"weights_sha256": 64 * "8", "splits": 64 * "5"}
+    (study / model / "card.json").write_text(json.dumps(common | card))
+    if log:
+        steps = pd.DataFrame({"step": range(9), "loss": 1.0, "seconds": 500.0, "wait_seconds": 25.0})
+        last = {name: np.where(steps["step"] == 8, value, np.nan) for name, value in log.items()}
+        steps.assign(**last).to_csv(study / model / "log.csv", index=False)
+
+
+AUTOENCODER = {name: CARD[name] for name in ("patches", "preparation", "volumes", "seed")}
+
+
+def architecture(kind: str, scales: int) -> dict:
+    return {"architecture": {"kind": kind, "channels": [8] * scales, "latent_channels": 3, "residual_blocks": 1}}
+
+
+def test_card_of_a_mask_autoencoder_is_scored_by_its_ceiling(study, monkeypatch):
+    rows = [(8, "btcv", f"b{n}", "liver", dice, 9) for n, dice in enumerate((0.5, 0.7))]
+    rows.append((8, "btcv", "b0", "spleen", 0.8, 9))
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(study / "own.csv", index=False)
+    flags = {"training": json.dumps(TRAINING), "ceiling": study / "own.csv"}
+    for model, purpose in (
+        ("mask_autoencoder", "A part of the"),
+        ("coarser_mask_autoencoder", "A comparison: how much"),
+    ):
+        made(study, model, AUTOENCODER | architecture("mask_autoencoder", 4), validation_dice=0.456)
+        text = run(autoencoder_card, study, model, monkeypatch, **flags)
+        facts = [f"# imagined/{model}", purpose, COHORT, "c0ffee with uncommitted changes", "seed 3", "8 times smaller"]
+        facts += [f"`{64 * digit}`" for digit in "5678"] + [
+            "9 steps of 4 patches",
+            "patches: 45.6 %",
+            "never seen a pat",
+        ]
+        assert [fact for fact in facts if fact not in text] == []
+        assert table_row(text, "liver") == ["liver", "2", "60.0", "50.0"]
+        assert table_row(text, "pancreas") == ["pancreas", "0", "–", "–"]
+        assert "mean over the targets: **70.0**" in text
+
+
+def test_card_of_the_image_autoencoder_is_scored_by_its_signal_to_noise_ratio(study, monkeypatch):
+    card = AUTOENCODER | architecture("image_autoencoder", 3) | {"pretrained": CARD["pretrained"], "kl_weight": 0.25}
+    made(study, "image_autoencoder", card, validation_psnr_db=31.416)
+    text = run(autoencoder_card, study, "image_autoencoder", monkeypatch, training=json.dumps(TRAINING))
+    facts = ["**31.42 dB**", "random VGG", "kl_weight: 0.25", "4 times smaller", "c0ffee", COHORT]
+    facts += [f"`{digest}`" for digest in (HASHES["vgg16"], *(64 * digit for digit in "5678"))]
+    assert [fact for fact in facts if fact not in text] == []
+    assert HASHES["clip_text"] not in text
+
+
+@pytest.mark.parametrize("model", ["segresnet", "prior_mask"])
+def test_card_of_a_baseline_has_scores_and_no_ceiling(study, cases, monkeypatch, model):
+    card = {"kind": model, "targets": ["spleen", "liver"], "version": "9.9"}
+    if model == "segresnet":
+        made(study, model, AUTOENCODER | card, validation_dice=0.456)
+        text, told = written(study, monkeypatch, model), ["9 steps of 4 patches", "on patches: 45.6 %"]
+    else:
+        made(study, model, card | {"cases": 11})
+        text, told = written(study, monkeypatch, model, trained=False), ["averaged over 11 training cases"]
+    assert [fact for fact in [*told, "c0ffee", f"# imagined/{model}", f"`{64 * '8'}`"] if fact not in text] == []
+    mine = cases[cases["system"] == model].groupby("target")["dice"].mean()
+    row = table_row(text, "liver")
+    assert (row[1], row[3].split()[0], len(row)) == ("yes", f"{100 * mine['liver']:.1f}", 6)
+    assert "Ceiling" not in text
 
 
 UNPICKLED: list[str] = []

@@ -33,11 +33,13 @@ def alone(study, run_step, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("launcher", "devices"), [((), 2), (TORCHRUN, 1)], ids=["fabric", "torchrun"])
-def test_two_processes_train_what_one_does(study, tmp_path, alone, launcher, devices):
-    """Weights are told by losses: Adam makes full steps of the rounding of gradients that vanish."""
+def test_two_processes_train_what_one_does(study, tmp_path, alone):
+    """Weights are told by losses: Adam makes full steps of the rounding of gradients that vanish.
+
+    That Fabric's launcher makes the same bytes of two processes as torchrun's environment, `test_kill.py` shows.
+    """
     (tmp_path / "kept.py").write_text(KEPT)
-    command = [sys.executable, *launcher, tmp_path / "kept.py", *study.denoiser(tmp_path, steps=6, devices=devices)[1:]]
+    command = [sys.executable, *TORCHRUN, tmp_path / "kept.py", *study.denoiser(tmp_path, steps=6)[1:]]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from universal_diffusion.errors import InputError
+from universal_diffusion.method.autoencoders import ImageAutoencoder
 from universal_diffusion.method.bundle import load_autoencoder, load_bundle
 from universal_diffusion.method.weights import load_tensors
-from universal_diffusion.training import denoiser, latent_diffusion, mask_autoencoder
+from universal_diffusion.training import denoiser, image_autoencoder, latent_diffusion, mask_autoencoder
 
 
 def test_latents_have_unit_scale(study):
@@ -86,6 +88,29 @@ def test_parts_of_a_batch_add_up_to_it(study, tmp_path, run_step):
         run_step(denoiser, study.denoiser(tmp_path / str(size), micro_batch=size))
         logs.append(pd.read_csv(tmp_path / str(size) / "log.csv").drop(columns=["seconds", "wait_seconds"]))
     pd.testing.assert_frame_equal(*logs, rtol=1e-3)
+
+
+def test_bfloat16_follows_float32_and_leaves_its_inputs_whole(study, tmp_path, run_step):
+    """Rounded to bfloat16, nearly all grey values of a CT would differ from those of the loss."""
+    given, logs = [], []
+
+    def note(module, inputs):
+        if isinstance(module, ImageAutoencoder):
+            given.append(inputs[0])
+
+    for precision in ("32-true", "bf16-mixed"):
+        training = {"precision": precision, "steps": 3, "validate_every": 3}
+        pretrained = ("--pretrained", study.folder / "pretrained")
+        hook = register_module_forward_pre_hook(note)
+        run_step(image_autoencoder, study.command("image_autoencoder", tmp_path / precision, *pretrained, **training))
+        hook.remove()
+        run_step(denoiser, study.denoiser(tmp_path / precision, **training))
+        logs.append(pd.read_csv(tmp_path / precision / "log.csv"))
+    assert given[-1].dtype == torch.float32
+    half = len(given) // 2
+    assert all(torch.equal(one, other) for one, other in zip(given[:half], given[half:], strict=True))
+    np.testing.assert_allclose(logs[1]["loss"], logs[0]["loss"], rtol=0.02)
+    assert (logs[1]["loss"] != logs[0]["loss"]).any(), "the precision should matter, or this says nothing"
 
 
 def test_autoencoders_of_different_factors_are_refused(study, tmp_path, run_step):

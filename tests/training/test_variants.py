@@ -19,8 +19,10 @@ from universal_diffusion.method.embeddings import ClipEmbedding, LearntEmbedding
 from universal_diffusion.method.steps import SecondMomentSteps
 from universal_diffusion.method.weights import load_card, load_tensors, save_model, save_tensors
 from universal_diffusion.preparation.splits import SplitRow, write_splits
-from universal_diffusion.segmentation import engine
-from universal_diffusion.segmentation.study import case_seed
+from universal_diffusion.segmentation.sampling import window_sampler
+from universal_diffusion.segmentation.sampling.engine import segment_slabs
+from universal_diffusion.segmentation.sampling.image_latents import ImageLatents
+from universal_diffusion.segmentation.sampling.noise import case_seed
 from universal_diffusion.settings import Segmentation, read
 from universal_diffusion.systems import VARIANTS
 from universal_diffusion.targets import target
@@ -166,7 +168,7 @@ def test_steps_are_the_same_until_the_losses_steer_them(variants):
 
 
 def test_samples_of_a_case_start_from_the_same_noise(variants, monkeypatch):
-    drawn, window_noise = defaultdict(list), engine.window_noise
+    drawn, window_noise = defaultdict(list), window_sampler.window_noise
     sampling = read(Segmentation, CONFIGURATION["segmentation"] | {"batch": 8})
     image = np.random.default_rng(0).random((32, 32, 2), np.float32)
     for variant in KEYS:
@@ -176,8 +178,9 @@ def test_samples_of_a_case_start_from_the_same_noise(variants, monkeypatch):
             drawn[variant].append(torch.from_numpy(window_noise(*arguments)))
             return drawn[variant][-1].numpy()
 
-        monkeypatch.setattr(engine, "window_noise", noting)
-        list(engine.segment(bundle, image, ["liver", "spleen"], sampling, case_seed(3, "amos", "case_2")))
+        monkeypatch.setattr(window_sampler, "window_noise", noting)
+        latents = ImageLatents(bundle, image, sampling.overlap, 1)
+        list(segment_slabs(bundle, latents, ["liver", "spleen"], sampling, case_seed(3, "amos", "case_2")))
     assert all(equal(drawn[variant], drawn[KEYS[0]]) for variant in KEYS)
 
 
@@ -185,7 +188,14 @@ def test_rules_give_all_variants_the_same_command_but_for_the_name(project_copy)
     """Volumes, splits, settings, optimiser, sampler and seed of training, segmenting and scoring, as planned."""
     run = project_copy().snakemake("-n", "-p", "--", "results/embedded/scores/cases.csv")
     assert run.returncode == 0, run.stderr
-    commands = re.findall(r"python -m universal_diffusion\.(\S+) (.*)", run.stdout + run.stderr)
+    planned = run.stdout + run.stderr
+    needed = re.findall(r"^rule denoiser:\n +input: (.*)$", planned, re.MULTILINE)
+    ceilings = [
+        f"results/embedded/models/{model}/ceiling.csv" for model in ("mask_autoencoder", "coarser_mask_autoencoder")
+    ]
+    assert len(needed) == len(KEYS)
+    assert all(set(ceilings) <= set(files.split(", ")) for files in needed), "reported before any denoiser trains"
+    commands = re.findall(r"python -m universal_diffusion\.(\S+) (.*)", planned)
     for step in ("training.denoiser", "segmentation.study", "evaluation.score"):
         mine = {key: text for name, text in commands for key in KEYS if name == step and key in text}
         assert set(mine) == set(KEYS)

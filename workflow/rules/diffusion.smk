@@ -2,6 +2,8 @@
 
 
 rule denoiser:
+    # The ceilings are there first. They follow from the very inputs that the auto-encoder follows from, f = 8 being derived
+    # from its section of the configuration: they train a denoiser anew only where its auto-encoder is new as well.
     input:
         code=modules("training.denoiser"),
         volumes=volumes(role="train"),
@@ -12,6 +14,7 @@ rule denoiser:
         image_weights="<results>/models/image_autoencoder/weights.safetensors",
         pretrained="<results>/pretrained/card.json",
         clip="<results>/pretrained/clip_text.safetensors",
+        ceilings=collect("<results>/models/{model}/ceiling.csv", model=MASK_AUTOENCODERS),
     output:
         weights="<results>/models/{variant}/weights.safetensors",
         card="<results>/models/{variant}/card.json",

@@ -11,7 +11,15 @@ from universal_diffusion.settings import Study
 from universal_diffusion.training.denoiser import architecture_of as denoiser_architecture
 from universal_diffusion.training.latent_diffusion import Denoising
 
-PEAK_FLOPS = 989e12  # NVIDIA's data sheet of the H100 and H200 (SXM): dense bfloat16
+# An assumed GPU, a Hopper of the H100 SXM5's and H200 SXM's kind: multiprocessors, tensor cores on each, dense bfloat16
+# multiply-adds that each of these does in a clock, and the clock in Hz at low precision.
+MULTIPROCESSORS, TENSOR_CORES, MULTIPLY_ADDS, CLOCK = 132, 4, 512, 1.83e9
+PEAK_FLOPS = 2 * MULTIPROCESSORS * TENSOR_CORES * MULTIPLY_ADDS * CLOCK
+PEAK = (
+    f"{PEAK_FLOPS / 1e12:.0f} TFLOP/s, dense bfloat16 on an H100 SXM5 or H200 SXM: an assumption, {MULTIPROCESSORS} "
+    f"multiprocessors x {TENSOR_CORES} tensor cores x {MULTIPLY_ADDS} multiply-adds x {CLOCK / 1e9} GHz, as others "
+    "quote NVIDIA's whitepaper “NVIDIA H100 Tensor Core GPU Architecture”"
+)
 
 
 def step_flops(study: Study) -> dict[str, int]:

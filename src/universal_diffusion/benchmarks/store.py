@@ -27,7 +27,7 @@ from monai.transforms import (
     RandCropByPosNegLabeld,
 )
 
-from universal_diffusion.benchmarks.demand import PEAK_FLOPS, patches_per_second
+from universal_diffusion.benchmarks.demand import PEAK, patches_per_second
 from universal_diffusion.benchmarks.record import forget, seconds, write_record
 from universal_diffusion.benchmarks.scans import harmonised
 from universal_diffusion.errors import one_line_errors
@@ -148,7 +148,7 @@ def report(rows: pd.DataFrame, ahead: float, needed: Mapping[str, float]) -> lis
         f"The store gives {own / plain:.0f} times the patches of MONAI's pipeline, {own / cached:.0f} times those of "
         "its variant that also caches where the target lies.",
         f"Two worker processes hand a training {ahead:,.0f} patches/s.",
-        f"Patches/s that a GPU of {PEAK_FLOPS / 1e12:.0f} TFLOP/s would take at its full peak, which none reaches, "
+        f"Patches/s that a GPU would take at its full peak ({PEAK}), which none reaches, "
         f"from the counted operations of the networks of `config/paper.yaml` (derived, not measured): {demand}. For "
         "that the mask auto-encoder, fed with masks alone, needs "
         f"{needed['mask auto-encoder'] / masks:.1f} of these processes, the image auto-encoder "

@@ -1,30 +1,27 @@
-"""Step: a variant's model card, to read: what it is, what for, what it was made from, and how good it is.
+"""Step: the model card of a system that segments, a variant or a baseline, to read: what it is, what for, how good.
 
-    python -m universal_diffusion.evaluation.model_card --model DIR --cases F --splits F --ceiling F --provenance F
-        --machine F --training JSON(Denoiser) --sampling JSON(Segmentation) --output models/<variant>/README.md
+    python -m universal_diffusion.evaluation.model_card --model DIR --cases F --ceiling F --splits F --provenance F
+        --machine F [--training JSON(Training)] --sampling JSON(Segmentation) --output models/<system>/README.md
 
-The frame is that of Mitchell et al. 2019 and of Hugging Face. The facts are those of `card.json`, which the weights are
-loaded with and which is left alone, of the scores, the log and the study's records. The page names no licence of the
-weights: none of these says one.
+The facts are those of `card.json`, which the weights are loaded with and which is left alone, of the scores, the log
+and the study's records.
 """
 
-import argparse
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from universal_diffusion.errors import InputError, one_line_errors
-from universal_diffusion.evaluation.card_sections import Facts, page
+from universal_diffusion.evaluation import card_sections as sections
+from universal_diffusion.evaluation import system_sections as own
+from universal_diffusion.evaluation.card_record import Record, card_arguments, read_record
 from universal_diffusion.evaluation.cases import of_system, read_cases
-from universal_diffusion.evaluation.logs import read_log
 from universal_diffusion.evaluation.statistics import Summary, bootstrap, mean_of_column_means
 from universal_diffusion.evaluation.targets_table import target_rows
 from universal_diffusion.files import write_text
-from universal_diffusion.preparation.splits import read_splits
 from universal_diffusion.randomness import numpy_generator
-from universal_diffusion.settings import Denoiser, Segmentation, read_json
-from universal_diffusion.systems import system_of
+from universal_diffusion.settings import Segmentation, read_json
+from universal_diffusion.systems import System, system_of
 
 
 def mean_dice(mine: pd.DataFrame, study_seed: int) -> Summary:
@@ -43,44 +40,38 @@ def ceilings(path: Path, card: dict) -> pd.Series:
     return mine.set_index("target")["dice_mean"]
 
 
-def _content(path: Path) -> dict:
-    """Of a JSON file that another step of the study wrote."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(path, f"is no record of the study ({error})", "run the rule that writes it again") from None
+def scores_of(record: Record, system: System, cases: Path, ceiling: Path, sampling: Segmentation) -> own.Scores:
+    """What was scored of a system; a variant has a ceiling and samples, a baseline neither."""
+    seed = record.provenance["seed"]
+    mine = of_system(read_cases(cases), system)
+    rows = target_rows(mine, seed)
+    rows = rows[rows["system"] == system.key].reset_index(drop=True)
+    limits = (ceilings(ceiling, record.card), sampling) if system.variant else (None, None)
+    return own.Scores(rows, mean_dice(mine, seed), *limits)
 
 
 @one_line_errors
 def main() -> None:
-    """Write the card of one variant."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="directory of the trained variant")
-    for flag in ("--cases", "--splits", "--ceiling", "--provenance", "--machine"):
-        parser.add_argument(flag, type=Path, required=True)
-    parser.add_argument("--training", required=True, help="JSON of the section `denoiser`")
+    """Write the card of one system."""
+    parser = card_arguments(__doc__)
+    parser.add_argument("--cases", type=Path, required=True, help="scores of all systems")
+    parser.add_argument("--ceiling", type=Path, required=True, help="table of the auto-encoders' ceilings")
     parser.add_argument("--sampling", required=True, help="JSON of the section `segmentation`")
-    parser.add_argument("--output", type=Path, required=True, help="page to write")
     arguments = parser.parse_args()
-    card = _content(arguments.model / "card.json")
-    system = system_of(card["variant"])
-    mine = of_system(read_cases(arguments.cases), system)
-    scores = target_rows(mine, card["seed"])
-    facts = Facts(
-        system,
-        arguments.model,
-        card,
-        _content(arguments.provenance),
-        _content(arguments.machine),
-        read_json(Denoiser, arguments.training, "configuration.denoiser").training,
-        read_json(Segmentation, arguments.sampling, "configuration.segmentation"),
-        read_splits(arguments.splits),
-        scores[scores["system"] == system.key].reset_index(drop=True),
-        mean_dice(mine, card["seed"]),
-        ceilings(arguments.ceiling, card),
-        read_log(arguments.model / "log.csv"),
-    )
-    write_text(arguments.output, page(facts))
+    record = read_record(arguments)
+    system = system_of(record.card.get("variant") or record.card["kind"])
+    sampling = read_json(Segmentation, arguments.sampling, "configuration.segmentation")
+    scores = scores_of(record, system, arguments.cases, arguments.ceiling, sampling)
+    chapters = {
+        "Intended use": sections.use(record, own.USE),
+        "Trained on": sections.sources(record),
+        "Scores": own.scores(record, scores),
+        "Training": sections.training(record, *own.reached(record, system)),
+        "Configuration": sections.configuration(record),
+        "Made from": sections.origins(record, *own.made_from(record)),
+        "Loading": own.loading(record, system),
+    }
+    write_text(arguments.output, sections.page(record, own.header(system), own.what(record, system), chapters))
 
 
 if __name__ == "__main__":

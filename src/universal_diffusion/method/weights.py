@@ -1,6 +1,7 @@
 """Weights on disk: safetensors beside a JSON card. Nothing is unpickled."""
 
 import json
+import os
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -14,11 +15,15 @@ WEIGHTS, CARD = "weights.safetensors", "card.json"
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors whole or not at all; equal tensors give equal bytes."""
-    with whole_file(path) as partial:
-        partial.write_bytes(
-            save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
-        )
+    """Write tensors whole or not at all, and through to the disk; equal tensors give equal bytes.
+
+    In memory first: `safetensors.torch.save_file` leaves a file of its own where it is killed, and shuts others out.
+    """
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
+    with whole_file(path) as partial, open(partial, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

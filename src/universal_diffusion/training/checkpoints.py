@@ -7,7 +7,6 @@ history), the number of steps done, which is the sampler's position and the stat
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,10 @@ from pathlib import Path
 import torch
 from lightning_fabric.plugins import Precision
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.files import whole_file
+from universal_diffusion.method.weights import save_tensors
 from universal_diffusion.training.tasks import Task
 
 CHECKPOINT = "last.safetensors"
@@ -64,11 +62,7 @@ class Checkpoint:
             "task": self.task.state(),
             "optimiser": dict(_flat(self.optimiser.state_dict()["state"], "/")),
         }
-        tensors = {
-            f"{part}/{name}": tensor.detach().cpu().contiguous()
-            for part, state in parts.items()
-            for name, tensor in state.items()
-        }
+        tensors = {f"{part}/{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
         facts = {
             "progress": vars(progress),
             "scaler": self.precision.state_dict(),
@@ -76,11 +70,8 @@ class Checkpoint:
             "identity_sha256": _digest(self.identity),
         }
         try:
-            with whole_file(self.path) as partial:
-                save_file(tensors, partial, {"facts": json.dumps(facts, sort_keys=True)})
-                with open(partial, "rb") as file:
-                    os.fsync(file.fileno())
-        except (OSError, SafetensorError) as error:
+            save_tensors(self.path, tensors, {"facts": json.dumps(facts, sort_keys=True)})
+        except OSError as error:
             remedy = "make room or mend the disk; the same command goes on from the last checkpoint"
             raise InputError(self.path, f"cannot be written ({error})", remedy) from None
 

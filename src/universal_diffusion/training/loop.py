@@ -17,7 +17,7 @@ from universal_diffusion.settings import Training
 from universal_diffusion.training.averages import AveragedWeights
 from universal_diffusion.training.checkpoints import CHECKPOINT, Checkpoint, Progress
 from universal_diffusion.training.interruption import Interruption
-from universal_diffusion.training.memory import within_memory
+from universal_diffusion.training.memory import enough_memory, within_memory
 from universal_diffusion.training.patches import VALIDATION_PATCHES
 from universal_diffusion.training.processes import launch, together
 from universal_diffusion.training.progress import PARTIAL_LOG, TrainingLog
@@ -43,8 +43,9 @@ def train(task: Task, settings: Training, directory: Path, identity: dict, devic
     """
     fabric = launch(settings, device)
     with Interruption() as interruption, together(fabric):
-        run = set_up(fabric, task, settings)
-        average = AveragedWeights(task.module, settings.ema_decay)
+        with enough_memory("the network and its average", fabric.device):
+            run = set_up(fabric, task, settings)
+            average = AveragedWeights(task.module, settings.ema_decay)
         identity = identity | {"training": {k: v for k, v in asdict(settings).items() if k not in RUNNING}}
         checkpoint = Checkpoint(
             directory / CHECKPOINT, identity, task, average.module, run.optimiser, fabric.strategy.precision
@@ -92,8 +93,9 @@ def _steps(
         if not finite or not (math.isfinite(norm) or _scaled_down(fabric)):
             _keep(fabric, checkpoint, log, progress)
             raise _not_finite(checkpoint.path, task.cases(step), step, figures["loss"], norm)
-        run.optimiser.step()
-        average.update(step)
+        with enough_memory("the optimiser's state beside network, average and gradients", fabric.device):
+            run.optimiser.step()
+            average.update(step)
         task.learn(figures)
         if log:
             log.step(step, _means(figures), waited, time.monotonic() - began)
@@ -143,16 +145,14 @@ def _scaled_down(fabric: Fabric) -> bool:
 
 def _validate(run: Run, average: AveragedWeights, checkpoint: Checkpoint, log: TrainingLog, progress: Progress) -> None:
     """Log what the averaged network is worth after `progress`; the first process does it alone."""
+    what = f"the {VALIDATION_PATCHES} patches of a validation after {progress.step} steps"
     try:
-        with torch.inference_mode(), run.fabric.autocast():
+        with enough_memory(what, run.fabric.device), torch.inference_mode(), run.fabric.autocast():
             figures, picture = run.task.validate(average.module), run.task.picture(average.module)
-    except torch.OutOfMemoryError:
+    except InputError:
         log.flush()
         checkpoint.save(progress)
-        problem = f"does not hold the {VALIDATION_PATCHES} patches of a validation after {progress.step} steps"
-        raise InputError(
-            f"memory of {run.fabric.device}", problem, "free some and go on, or take a smaller network"
-        ) from None
+        raise
     log.validated(progress.step - 1, figures, picture)
 
 

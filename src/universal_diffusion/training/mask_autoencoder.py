@@ -15,6 +15,7 @@ from universal_diffusion.method.bundle import architecture_of
 from universal_diffusion.method.weights import save_model
 from universal_diffusion.settings import MaskAutoencoder as Settings
 from universal_diffusion.settings import read_json
+from universal_diffusion.training.ceiling import report_ceiling
 from universal_diffusion.training.loop import finish, train
 from universal_diffusion.training.patches import Batches, IndexedBatches, start, training_arguments
 from universal_diffusion.training.pictures import choice, mask_sheet
@@ -62,7 +63,7 @@ class MaskReconstruction(Task):
 
 @one_line_errors
 def main() -> None:
-    """Train, measure the latent's scale, and write weights, card and log."""
+    """Train, measure the latent's scale and the ceiling, and write weights, card, log and the ceiling's rows."""
     arguments = training_arguments(__doc__).parse_args()
     settings = read_json(Settings, arguments.settings, "configuration.mask_autoencoder")
     start(arguments, "mask_autoencoder")
@@ -74,6 +75,7 @@ def main() -> None:
     masks = (batches.whole("train", index, torch.device("cpu"))[1] for index in range(LATENT_BATCHES))
     trained.scale.fit(trained.encoder(2 * mask - 1) for mask in masks)
     save_model(arguments.output, trained, identity)
+    report_ceiling(arguments.output, trained, batches.volumes("validation"), batches.preparation.patch)
     finish(arguments.output)
 
 

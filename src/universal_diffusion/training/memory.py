@@ -1,13 +1,15 @@
-"""What to do when a GPU's memory does not hold a micro-batch: take a smaller one."""
+"""What to do when a GPU's memory does not hold a micro-batch: take a smaller one; or anything else: say what."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
 
 from universal_diffusion.errors import InputError
+from universal_diffusion.out_of_memory import is_out_of_memory
 
 T = TypeVar("T")
 KEY = "training.micro_batch"
@@ -23,9 +25,22 @@ def within_memory(compute: Callable[[int], T], size: int, fabric: Fabric) -> tup
     while True:
         try:
             return compute(size), size
-        except torch.OutOfMemoryError:
-            pass  # with the exception go the frames that hold what was computed so far
-        size = _smaller(size, fabric)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        size = _smaller(size, fabric)  # with the exception went the frames that held what was computed so far
+
+
+@contextmanager
+def enough_memory(what: str, device: torch.device) -> Iterator[None]:
+    """A block that no smaller micro-batch would make fit. Raises InputError where memory does not hold `what`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        lacking = InputError(f"memory of {device}", f"does not hold {what}", "free some, or give a smaller network")
+        raise lacking from None
 
 
 def _smaller(size: int, fabric: Fabric) -> int:

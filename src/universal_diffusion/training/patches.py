@@ -138,6 +138,10 @@ class Batches:
         origins = self._whole["train"].sampler.draw(step, self.batch, images=False).origins
         return [f"{origin.source}/{origin.case}" for origin in origins]
 
+    def volumes(self, part: str) -> list[Path]:
+        """The stored volumes of a part."""
+        return self._volumes[part]
+
     def annotated(self, part: str) -> list[str]:
         """Names of the targets annotated in at least one case of a part, in the order of their ids."""
         found: set[str] = set()

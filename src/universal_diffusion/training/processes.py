@@ -3,9 +3,11 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.plugins.environments import (
     ClusterEnvironment,
     LightningEnvironment,
@@ -17,6 +19,19 @@ from torch import distributed
 
 from universal_diffusion.errors import InputError
 from universal_diffusion.settings import Training
+
+T = TypeVar("T")
+
+
+class Autocast(MixedPrecision):
+    """Fabric's mixed precision, which would round a network's inputs as well: a CT to steps of 1/256 of its window.
+
+    Autocast takes inputs as they are, and rounds what goes into an operation that it does in fewer bits.
+    """
+
+    def convert_input(self, data: T) -> T:
+        """The inputs as they are."""
+        return data
 
 
 def launch(settings: Training, device: str = "auto") -> Fabric:
@@ -38,14 +53,10 @@ def launch(settings: Training, device: str = "auto") -> Fabric:
         problem = f"is {settings.batch}, which {nodes * each} processes cannot share evenly"
         raise InputError("training.batch", problem, f"give a multiple of {nodes * each}")
     strategy = DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True) if nodes * each > 1 else "auto"
-    fabric = Fabric(
-        accelerator=device,
-        strategy=strategy,
-        devices=each,
-        num_nodes=nodes,
-        precision=settings.precision,
-        plugins=[environment],
-    )
+    plugins = [environment]
+    if settings.precision != "32-true":
+        plugins.append(Autocast(settings.precision, "cuda" if gpus else "cpu"))
+    fabric = Fabric(accelerator=device, strategy=strategy, devices=each, num_nodes=nodes, plugins=plugins)
     threads = torch.get_num_threads()
     fabric.launch()
     torch.set_num_threads(threads)  # launching several processes divides the cores between them
