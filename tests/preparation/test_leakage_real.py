@@ -7,7 +7,7 @@ import pytest
 
 from universal_diffusion.preparation.fingerprints import prints
 from universal_diffusion.preparation.repeats import LEAST_RUN, coincidences, longest_runs
-from universal_diffusion.segmentation.ct_input import read_ct
+from universal_diffusion.segmentation.inputs.ct_input import read_ct
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 CTS = {
@@ -24,7 +24,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def cts() -> dict[str, np.ndarray]:
-    return {name: read_ct(DATA / path)[0] for name, path in CTS.items()}
+    return {name: read_ct(DATA / path).hu for name, path in CTS.items()}
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from universal_diffusion.datasets.base import natural_key
-from universal_diffusion.datasets.dicom_slices import Slice, read_header, read_pixels
+from universal_diffusion.datasets.dicom_slices import Slice, is_dicom, read_header, read_pixels
 from universal_diffusion.datasets.grids import check_affine
 from universal_diffusion.errors import InputError
 
 GAP_TOLERANCE = 0.1  # share of the slice spacing by which a gap may differ (positions are stored rounded)
+MOST_MISSING = 10_000  # slices; more are no CT's
+NAMED = 8  # missing slices whose places an error lists
 SHEAR_TOLERANCE = 0.01  # sideways shift per millimetre between slices (gantry tilt)
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
@@ -33,7 +35,8 @@ def dicom_files(folder: Path) -> list[Path]:
     """The DICOM files directly in a folder (any suffix or none), naturally sorted; other files are passed over."""
     try:
         files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-        return sorted((path for path in files if _has_preamble(path)), key=lambda path: natural_key(path.name))
+        named = (path for path in files if path.name.upper() != "DICOMDIR")
+        return sorted((path for path in named if is_dicom(path)), key=lambda path: natural_key(path.name))
     except OSError as error:
         raise InputError(error.filename, f"cannot be read ({error.strerror})", "make it readable") from None
 
@@ -56,11 +59,20 @@ def read_series(files: Sequence[Path], series: str | None = None) -> tuple[np.nd
     Slices that are missing at an end leave no gap. Where the headers' numbers or counts suggest it, one line on stderr
     warns of it; series are also cut on purpose, so this is no error.
     """
+    slices = checked_slices(files, series)
+    if tilt_deg(slices):
+        problem = f"has slices that are shifted sideways (gantry tilt of {tilt_deg(slices):.1f} degrees)"
+        raise InputError(slices[0].path.parent, problem, "convert it with dcm2niix first")
+    if hint := missing_ends(slices):
+        print(f"warning: {slices[0].path.parent}: {hint}", file=sys.stderr)
+    return stack_pixels(slices), stack_affine(slices)
+
+
+def checked_slices(files: Sequence[Path], series: str | None = None) -> list[Slice]:
+    """The slices of one series in order along their normal. Raises InputError as `read_series`, but not for a tilt."""
     slices = _sorted_slices(files, series)
-    _check_alike(slices)
-    _warn_of_missing_ends(slices)
-    affine = _affine(slices)
-    return np.stack([read_pixels(one) for one in slices], axis=-1), affine
+    check_stack(slices)
+    return slices
 
 
 def slice_order(files: Sequence[Path]) -> list[Path]:
@@ -70,12 +82,12 @@ def slice_order(files: Sequence[Path]) -> list[Path]:
 
 def _sorted_slices(files: Sequence[Path], series: str | None) -> list[Slice]:
     slices = _of_one_series([read_header(Path(path)) for path in files], series)
+    return in_order(slices)
+
+
+def in_order(slices: Sequence[Slice]) -> list[Slice]:
+    """The slices sorted along the normal of the first."""
     return sorted(slices, key=lambda one: float(one.position @ slices[0].normal))
-
-
-def _has_preamble(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM" and path.name.upper() != "DICOMDIR"
 
 
 def _of_one_series(slices: list[Slice], series: str | None) -> list[Slice]:
@@ -91,8 +103,8 @@ def _of_one_series(slices: list[Slice], series: str | None) -> list[Slice]:
     return [one for one in slices if series in (None, one.series)]
 
 
-def _check_alike(slices: list[Slice]) -> None:
-    """Stop at the first slice that differs from the first one, or leaves a wrong gap to the one before it."""
+def check_stack(slices: list[Slice]) -> None:
+    """Stop at the first slice, of those in order, that differs from the first one or leaves a wrong gap before it."""
     first = slices[0]
     if len(slices) == 1:
         raise InputError(first.path, "is the only slice of its series", "give the whole series")
@@ -104,7 +116,12 @@ def _check_alike(slices: list[Slice]) -> None:
                 f"differs from {first.path.name} in size, spacing or direction",
                 "remove slices of other views",
             )
-    places_mm = [float(one.position @ first.normal) for one in slices]
+    _check_gaps(slices)
+    _check_line(slices)
+
+
+def _check_gaps(slices: list[Slice]) -> None:
+    places_mm = [float(one.position @ slices[0].normal) for one in slices]
     usual_mm = float(np.median(np.diff(places_mm)))
     for (before, place), (after, next_place) in pairwise(zip(slices, places_mm, strict=True)):
         gap_mm = next_place - place
@@ -113,35 +130,73 @@ def _check_alike(slices: list[Slice]) -> None:
             raise InputError(
                 before.path.parent,
                 f"has {problem}, from {place:g} mm ({before.path.name}) to {next_place:g} mm ({after.path.name}), "
-                f"where slices are {usual_mm:g} mm apart",
+                f"where slices are {usual_mm:g} mm apart{_missing(places_mm, usual_mm)}",
                 "export the series again, whole and once",
             )
 
 
-def _warn_of_missing_ends(slices: list[Slice]) -> None:
+def _missing(places_mm: list[float], usual_mm: float) -> str:
+    """Where slices are missing, if all gaps are whole numbers of the usual distance."""
+    steps = np.diff(places_mm) / max(usual_mm, 1e-3)
+    if steps.sum() > MOST_MISSING or (abs(steps - np.rint(steps)) > GAP_TOLERANCE * np.rint(steps)).any():
+        return ""
+    absent = [
+        place + usual_mm * number
+        for place, count in zip(places_mm, np.rint(steps).astype(int), strict=False)
+        for number in range(1, count)
+    ]
+    named = ", ".join(f"{place:.1f}" for place in absent[:NAMED])
+    more = f" and {len(absent) - NAMED} more" if len(absent) > NAMED else ""
+    return f": {len(absent)} missing, at {named}{more} mm" if absent else ""
+
+
+def _check_line(slices: list[Slice]) -> None:
+    """The first voxels of all slices must lie on one line; one that strays moves its anatomy sideways."""
+    places = np.array([one.position for one in slices])
+    share = (places - places[0]) @ slices[0].normal / ((places[-1] - places[0]) @ slices[0].normal)
+    astray_mm = np.linalg.norm(places - places[0] - np.outer(share, places[-1] - places[0]), axis=1)
+    if astray_mm.max() > min(slices[0].spacing_mm) / 2:
+        strayed = slices[int(astray_mm.argmax())]
+        problem = f"lies {astray_mm.max():.1f} mm beside the line of the other slices"
+        raise InputError(strayed.path, problem, "export the series again, or remove slices of other views")
+
+
+def missing_ends(slices: list[Slice]) -> str | None:
+    """What the headers' numbers or counts say of slices that are missing at an end, where no gap shows it."""
     numbers, counted = [one.number for one in slices], max(one.counted or 0 for one in slices)
     hints = [f"its headers count {counted} images"] if counted > len(slices) else []
     if None not in numbers and min(numbers) > 1:
         hints.append(f"they are numbered from {min(numbers)}")
-    if hints:
-        where = slices[0].path.parent
-        print(
-            f"warning: {where}: slices may be missing at an end of the {len(slices)}: {', '.join(hints)}",
-            file=sys.stderr,
-        )
+    return f"slices may be missing at an end of the {len(slices)}: {', '.join(hints)}" if hints else None
 
 
-def _affine(slices: list[Slice]) -> np.ndarray:
-    """Voxel indices (column, row, slice) to RAS millimetres (DICOM PS3.3, C.7.6.2.1.1); no sheared stack."""
-    first, last = slices[0], slices[-1]
-    step = (last.position - first.position) / (len(slices) - 1)
-    along = float(step @ first.normal)
-    if np.linalg.norm(step - along * first.normal) > SHEAR_TOLERANCE * along:
-        raise InputError(
-            first.path.parent, "has slices that are shifted sideways (gantry tilt)", "convert it with dcm2niix first"
-        )
-    axes = np.column_stack([first.row * first.spacing_mm[1], first.column * first.spacing_mm[0], along * first.normal])
+def stack_pixels(slices: list[Slice]) -> np.ndarray:
+    """(columns, rows, slices) float32 Hounsfield units; in memory the first axis runs fastest."""
+    stacked = np.empty((*slices[0].shape, len(slices)), np.float32, order="F")
+    for index, one in enumerate(slices):
+        stacked[..., index] = read_pixels(one)
+    return stacked
+
+
+def tilt_deg(slices: list[Slice]) -> float:
+    """Angle between the way from slice to slice and the slices' normal; 0 below what rounded positions explain."""
+    step, along = _step(slices)
+    sideways = float(np.linalg.norm(step - along * slices[0].normal))
+    return float(np.degrees(np.arctan2(sideways, along))) if sideways > SHEAR_TOLERANCE * along else 0.0
+
+
+def stack_affine(slices: list[Slice]) -> np.ndarray:
+    """Voxel indices (column, row, slice) to RAS millimetres (DICOM PS3.3, C.7.6.2.1.1); sheared where tilted."""
+    first, (step, along) = slices[0], _step(slices)
+    onward = step if tilt_deg(slices) else along * first.normal
+    axes = np.column_stack([first.row * first.spacing_mm[1], first.column * first.spacing_mm[0], onward])
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = LPS_TO_RAS @ axes, LPS_TO_RAS @ first.position
     check_affine(affine, first.path)
     return affine
+
+
+def _step(slices: list[Slice]) -> tuple[np.ndarray, float]:
+    """From one slice to the next in LPS mm, and the part of it along the normal."""
+    step = (slices[-1].position - slices[0].position) / (len(slices) - 1)
+    return step, float(step @ slices[0].normal)

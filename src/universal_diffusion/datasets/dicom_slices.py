@@ -22,6 +22,7 @@ GREY = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"}
 RESCALE = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
 COUNTS = ["InstanceNumber", "ImagesInAcquisition"]
 TAGS = ["SeriesInstanceUID", "Modality", "NumberOfFrames", "BitsAllocated", *GREY, *RESCALE, *COUNTS, *GEOMETRY]
+LONGEST_FIRST = 64  # bytes of the first element of a file without preamble
 LARGEST_EDGE = 4096  # pixels; CT matrices have 512 to 2048
 RIGHT_ANGLE_TOLERANCE = 1e-3  # of the two directions' lengths and of their cosine
 UNREADABLE = (
@@ -43,7 +44,7 @@ class Slice:
     """The header of one slice.
 
     Attributes:
-        path: its file.
+        path: its file; of a frame, `file/frame n`.
         series: SeriesInstanceUID.
         shape: columns, rows.
         spacing_mm: distance of the rows, of the columns.
@@ -77,11 +78,28 @@ def read_header(path: Path) -> Slice:
             or whose geometry or rescaling is impossible.
     """
     with damage_refused(path), open(path, "rb") as file:
-        tags = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS)
-        _check_kind(tags, path)
-        one = _slice(tags, path)
+        tags = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=is_dicom(path))
+        if int(tags.get("NumberOfFrames") or 1) > 1:
+            raise InputError(path, "holds several frames", "convert it to NIfTI, or export one file per slice")
+        one = slice_of(tags, path)
         _check_pixel_bytes(tags, file, one)
         return one
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM does: with its preamble, or without one at once with group 0002 or 0008."""
+    with open(path, "rb") as file:
+        start = file.read(132)
+    if start[128:] == b"DICM":
+        return True
+    explicit = start[4:6].isalpha() and start[4:6].isupper()
+    return start[:2] in (b"\2\0", b"\10\0") and (explicit or 0 < int.from_bytes(start[4:8], "little") <= LONGEST_FIRST)
+
+
+def slice_of(tags: pydicom.Dataset, path: Path) -> Slice:
+    """The slice that `tags` describe, its kind, geometry and rescaling checked. Raises InputError as `read_header`."""
+    _check_kind(tags, path)
+    return _slice(tags, path)
 
 
 @contextmanager
@@ -97,8 +115,6 @@ def damage_refused(path: Path) -> Iterator[None]:
 def _check_kind(tags: pydicom.Dataset, path: Path) -> None:
     if tags.get("Modality", "CT") != "CT":
         raise InputError(path, f"is {tags.Modality}, not CT", "give a CT series")
-    if int(tags.get("NumberOfFrames") or 1) > 1:
-        raise InputError(path, "holds several frames", "convert it to NIfTI, or export one file per slice")
     missing = [name for name in GEOMETRY if tags.get(name) is None]
     if missing or any(tags.get(name, usual) != usual for name, usual in GREY.items()):
         raise InputError(
