@@ -17,13 +17,39 @@ from universal_diffusion.errors import InputError
 
 
 @dataclass(frozen=True)
+class Code:
+    """A SNOMED CT concept: its number, and its meaning as DICOM's context groups spell it."""
+
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True)
 class Target:
-    """One anatomical structure. `kind` is "organ" or "tumour"; a voxel of the target lies in one of `parents`."""
+    """One anatomical structure, and how DICOM codes it.
+
+    Where SNOMED CT has no one concept for the target, `type` is the nearest that holds all of it: a "vein" in the
+    regions portal vein and splenic vein; a "blood vessel" in the liver, and a "neoplasm" of an organ, because the
+    datasets tell neither hepatic from portal veins nor primary from secondary tumours. AMOS's "prostate" may be a
+    uterus, WORD's "intestine" is the small one.
+
+    Attributes:
+        kind: "organ" or "tumour".
+        parents: a voxel of the target lies in one of them.
+        category: DICOM's segmented property category (context group 7150).
+        type: its segmented property type.
+        laterality: right or left, the type's modifier; None where the target is no one side's.
+        regions: anatomic regions, where the type alone does not name the organ.
+    """
 
     id: int
     name: str
     kind: str
     parents: tuple[str, ...]
+    category: Code
+    type: Code
+    laterality: Code | None
+    regions: tuple[Code, ...]
 
     @property
     def bit(self) -> np.uint32:
@@ -46,9 +72,23 @@ def all_targets() -> tuple[Target, ...]:
     """The targets in the order of their ids, read from `targets.csv`."""
     with files("universal_diffusion").joinpath("targets.csv").open(encoding="utf-8") as file:
         return tuple(
-            Target(int(row["id"]), row["name"], row["kind"], tuple(filter(None, row["parents"].split("|"))))
+            Target(
+                int(row["id"]),
+                row["name"],
+                row["kind"],
+                tuple(filter(None, row["parents"].split("|"))),
+                *_codes(row["category"]),
+                *_codes(row["type"]),
+                next(iter(_codes(row["laterality"])), None),
+                _codes(row["regions"]),
+            )
             for row in csv.DictReader(file)
         )
+
+
+def _codes(cell: str) -> tuple[Code, ...]:
+    """The concepts of a cell like "32764006 Portal vein|35819009 Splenic vein"."""
+    return tuple(Code(*concept.split(" ", 1)) for concept in cell.split("|") if concept)
 
 
 def target(name: str) -> Target:

@@ -22,7 +22,7 @@ from universal_diffusion.datasets.readers import reader
 from universal_diffusion.phantom.archives.dicom import Series, slice_file
 from universal_diffusion.phantom.archives.nifti import nifti_gz
 from universal_diffusion.preparation.transforms import harmonise
-from universal_diffusion.segmentation.native import to_native
+from universal_diffusion.segmentation.outputs.native import to_native
 from universal_diffusion.settings import Preparation
 from universal_diffusion.volumes import Grid
 

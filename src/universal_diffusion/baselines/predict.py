@@ -21,8 +21,8 @@ from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.method.weights import load_card
 from universal_diffusion.preparation.shards import shard_of
 from universal_diffusion.preparation.splits import EVALUATED, read_splits, volumes_of
-from universal_diffusion.segmentation.native import write_mask
-from universal_diffusion.segmentation.runtime import start_torch
+from universal_diffusion.segmentation.outputs.nifti_output import write_mask
+from universal_diffusion.segmentation.sampling.runtime import start_torch
 from universal_diffusion.targets import target
 from universal_diffusion.volumes import Volume, VolumeFile
 

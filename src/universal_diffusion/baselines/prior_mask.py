@@ -33,7 +33,7 @@ from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.files import sha256, write_json
 from universal_diffusion.method.weights import CARD, WEIGHTS, load_tensors, save_tensors
 from universal_diffusion.preparation.splits import read_splits, volumes_of
-from universal_diffusion.segmentation.native import to_native
+from universal_diffusion.segmentation.outputs.native import to_native
 from universal_diffusion.targets import all_targets, mask, target
 from universal_diffusion.volumes import Volume, VolumeFile
 

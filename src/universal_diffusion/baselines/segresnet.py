@@ -19,7 +19,7 @@ from torch.nn import functional
 from universal_diffusion import __version__
 from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.method.weights import load_card, load_weights, save_model
-from universal_diffusion.segmentation.native import THRESHOLD, to_native
+from universal_diffusion.segmentation.outputs.native import THRESHOLD, to_native
 from universal_diffusion.settings import Baseline, read_json
 from universal_diffusion.targets import all_targets, target
 from universal_diffusion.training.loop import finish, train
