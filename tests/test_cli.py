@@ -1,15 +1,16 @@
-"""The command line: what it lists, what it passes on, how it refuses."""
+"""The command line: what it lists, what its help says, how it refuses."""
 
 import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from universal_diffusion import cli
 from universal_diffusion.targets import all_targets
+
+CARD = {"targets": ["liver", "liver tumor"], "cohort": "none", "spacing_mm": [1, 1, 1], "hu_window": [0, 1], "patch": 8}
 
 
 def refusal(capsys, *arguments: str) -> str:
@@ -17,6 +18,13 @@ def refusal(capsys, *arguments: str) -> str:
         cli.main(list(arguments))
     assert caught.value.code == 2
     return capsys.readouterr().err
+
+
+def help_of(capsys, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*arguments, "--help"])
+    assert caught.value.code == 0
+    return capsys.readouterr().out
 
 
 def test_targets_lists_the_29_without_torch():
@@ -29,45 +37,43 @@ def test_targets_lists_the_29_without_torch():
 
 
 def test_targets_of_a_model(tmp_path, capsys):
-    (tmp_path / "card.json").write_text(json.dumps({"targets": ["liver", "liver tumor"]}))
+    (tmp_path / "card.json").write_text(json.dumps(CARD))
     cli.main(["targets", "--model", str(tmp_path)])
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["6", "25"]
     assert "is no model card" in refusal(capsys, "targets", "--model", str(tmp_path / "nowhere"))
+    (tmp_path / "card.json").write_text(json.dumps({"architecture": {"kind": "mask_autoencoder"}}))
+    assert "holds no segmentation model" in refusal(capsys, "targets", "--model", str(tmp_path))
 
 
-def test_segment_passes_on_what_was_asked_and_prints_a_table(monkeypatch, capsys):
-    from universal_diffusion.segmentation import new_ct
-
-    asked = {}
-
-    def segment_ct(ct, model, output, targets, sampling, seed, device, threads):
-        asked.update(locals())
-        return new_ct.Result({"liver": 1489.04, "kidney tumor": 0.0}, output / "segmentation.json", "63 phantoms")
-
-    monkeypatch.setattr(new_ct, "segment_ct", segment_ct)
-    flags = "--steps 20 --ensemble 3 --seed 7 --device cpu --threads 2"
-    cli.main(
-        ["segment", "-i", "ct.nii", "-o", "out", "--model", "m", "--targets", "liver", "kidney tumor", *flags.split()]
-    )
-    assert asked["targets"] == ("liver", "kidney tumor")
-    assert (asked["sampling"].steps, asked["sampling"].ensemble) == (20, 3)
-    assert (asked["seed"], asked["device"], asked["threads"], asked["ct"]) == (7, "cpu", 2, Path("ct.nii"))
-    table = capsys.readouterr().out.splitlines()
-    assert table[0].split() == ["liver", "1489.0", "ml"]
-    assert "63 phantoms" in table[2]
-    assert "segmentation.json" in table[3]
+def test_targets_with_prompt_and_codes(capsys):
+    cli.main(["targets", "-v"])
+    told = capsys.readouterr().out
+    assert "prompt: A computerized tomography of a left kidney\n    SNOMED CT: 64033007 Kidney, 7771000 Left" in told
+    assert told.count("SNOMED CT: ") == 29
 
 
-def test_wrong_use_ends_in_status_2(capsys, tmp_path):
-    assert "is no model card" in refusal(capsys, "segment", "-i", "ct.nii", "-o", "out", "--model", str(tmp_path))
+def test_wrong_use_ends_in_status_2(capsys):
     assert "'0' is no whole number above 0" in refusal(capsys, "segment", "--steps", "0")
+    assert "'tpu' is none of auto, cpu, gpu, cuda and cuda:1" in refusal(capsys, "segment", "--device", "tpu")
+    assert "not allowed with argument --fast" in refusal(capsys, "segment", "--fast", "--best")
     assert "required" in refusal(capsys, "segment", "-i", "ct.nii")
     assert "COMMAND" in refusal(capsys)
+    assert "holds no segmentation.json" in refusal(capsys, "view", "nowhere")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["segment", "--help"], ["targets", "--help"], ["--version"]])
-def test_help_is_there(capsys, arguments):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
-    assert caught.value.code == 0
-    assert capsys.readouterr().out
+@pytest.mark.parametrize("command", [[], ["segment"], ["targets"], ["view"], ["check-dataset"]])
+def test_help_fits_a_terminal(capsys, command):
+    assert max(map(len, help_of(capsys, *command).splitlines())) <= 120
+
+
+def test_the_help_of_segment_says_what_each_preset_costs(capsys):
+    told = " ".join(help_of(capsys, "segment").split())
+    assert "By default 4 steps and 4 samples per target" in told
+    assert "1 step, 1 sample: 1/16 of the default's denoising" in told
+    assert "20 steps, 10 samples, no gate: 12.5 times the default's denoising" in told
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out.startswith("0.")

@@ -13,6 +13,7 @@ from universal_diffusion.errors import InputError
 from universal_diffusion.settings import Patches, Preparation, Source, Study, Weights, read, read_json
 
 CONFIG = Path(__file__).parents[1] / "config"
+GATE = {"every": 3, "threshold": 0.1, "margin_mm": 10.0}
 PREPARATION = {
     "spacing_mm": [1.5, 1.5, 2],
     "hu_window": [-175, 250],
@@ -90,6 +91,11 @@ def test_wrong_value_is_told_with_its_path_and_what_is_allowed(changed, told):
         ),
         ("image_autoencoder", {"channels": [16, 32]}, "configuration.image_autoencoder.channels: has 2 scales"),
         ("segmentation", {"steps": 5000}, "configuration.segmentation.steps: is 5000; give at most"),
+        ("segmentation", {"overlap": 1.0}, "configuration.segmentation.overlap: is 1; give less"),
+        ("segmentation", {"warm_start": 300}, "configuration.segmentation.warm_start: is given without a gate"),
+        ("segmentation", {"warm_start": 2, "gate": GATE}, "configuration.segmentation.warm_start: is 2; give 3 (seg"),
+        ("segmentation", {"gate": GATE | {"every": 0}}, "configuration.segmentation.gate.every: is 0; give more than"),
+        ("segmentation", {"gate": GATE | {"threshold": 2.0}}, "configuration.segmentation.gate.threshold: is 2.0; giv"),
         ("weights", {"origin": "local"}, "configuration.weights.vgg16: is missing; with origin local a path is needed"),
         ("weights", {"clip": "x.pt"}, "configuration.weights.clip: is given; with origin untrained no path is used"),
         (

@@ -1,35 +1,18 @@
-"""The face of the library: `universal-diffusion targets`, `segment` and `check-dataset`."""
+"""The command line: `universal-diffusion targets`, `segment`, `view` and `check-dataset`."""
 
 import argparse
-import os
+import sys
 from pathlib import Path
 
 from universal_diffusion import __version__
 from universal_diffusion.errors import one_line_errors
-from universal_diffusion.settings import Segmentation
-from universal_diffusion.targets import all_targets
+from universal_diffusion.segmentation.options import add_segment
+from universal_diffusion.targets import Target, all_targets
 
 DESCRIPTION = """\
 Segment a CT with a trained guided latent diffusion model: one network, 29 targets, each named by its prompt.
 
 For research only; this is no medical device."""
-
-SEGMENT = """\
-Segment targets in one CT: a NIfTI file (.nii, .nii.gz), a folder of DICOM files, or a .zip of one.
-
-Every target gives three files on the CT's own grid, in the output folder:
-  <target>.nii.gz           the mask, 0 and 1: where the mean is at least 0.5
-  <target>_mean.nii.gz      mean over the ensemble of the probability that a voxel is in the target
-  <target>_variance.nii.gz  its variance over the ensemble: how much the samples disagree
-and all together segmentation.json: volumes, model card, hash of the weights, seed, sampling, timings."""
-
-EXAMPLES = """\
-examples:
-  universal-diffusion segment -i ct.nii.gz -o masks --model results/embedded/models/mask_clip --targets liver spleen
-  universal-diffusion segment -i dicom/ -o masks --model MODEL --targets "kidney tumor" --steps 20 --ensemble 10
-
-The same CT, model, seed, device and number of threads give the same masks, whatever other targets are asked for.
-Time grows with targets x steps x ensemble."""
 
 CHECK = """\
 Check a dataset of your own before a study reads it: a folder of CTs and masks with a dataset.yaml
@@ -38,12 +21,10 @@ Check a dataset of your own before a study reads it: a folder of CTs and masks w
 Reads every case. Prints each with its targets in ml (and voxels), each target over all cases, then everything that is
 odd (warnings) or that a study would refuse (problems). Exit status 1 if there are problems."""
 
-SAMPLER, ETA, OVERLAP, BATCH = "ddim", 1.0, 0.25, 32
-
 
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exit status 0, 2 with one line on what was wrong, 1 for a dataset with problems."""
+    """Run the command line; exit status 0, 2 with one line on what was wrong, 1 for CTs or datasets with problems."""
     parsed = _parser().parse_args(arguments)
     parsed.command(parsed)
 
@@ -55,7 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_targets(commands)
-    _add_segment(commands)
+    add_segment(commands).set_defaults(command=_segment)
+    _add_view(commands)
     _add_check_dataset(commands)
     return parser
 
@@ -64,34 +46,25 @@ def _add_targets(commands) -> None:
     parser = commands.add_parser(
         "targets",
         help="list the 29 targets, or those of a model",
-        description="List the 29 targets with their kind and the organs a tumour or cyst lies in.",
+        description="List the 29 targets with their number, their kind and the organs that a tumour or cyst lies in.",
     )
     parser.add_argument("--model", type=Path, metavar="DIR", help="only those that this model was trained on")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also their prompts and SNOMED CT codes")
     parser.set_defaults(command=_targets)
 
 
-def _add_segment(commands) -> None:
+def _add_view(commands) -> None:
     parser = commands.add_parser(
-        "segment",
-        help="segment targets in one CT",
-        description=SEGMENT,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "view",
+        help="look at a result in a browser",
+        description="Write view.html into a result's folder and open it: CT, masks and maps in one page, offline.",
     )
-    parser.add_argument("-i", "--input", type=Path, required=True, metavar="CT", help="NIfTI file, DICOM folder or zip")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the masks")
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="folder of a trained variant")
-    parser.add_argument(
-        "--targets", nargs="+", default=[], metavar="NAME", help="what to segment (all that the model knows)"
-    )
-    parser.add_argument("--steps", type=_positive, default=10, metavar="N", help="denoising steps per sample (10)")
-    parser.add_argument("--ensemble", type=_positive, default=5, metavar="E", help="samples per target (5)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the noise (0)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if there is one")
-    parser.add_argument(
-        "--threads", type=_positive, default=os.cpu_count(), metavar="T", help="CPU threads (all of them)"
-    )
-    parser.set_defaults(command=_segment)
+    parser.add_argument("result", type=Path, metavar="RESULT", help="the folder that `segment` wrote")
+    parser.add_argument("--ct", type=Path, metavar="CT", help="the CT, if it is no longer where it was segmented")
+    parser.add_argument("--series", metavar="N|UID", help="its DICOM series, as for `segment`; needs --ct")
+    parser.add_argument("--full", action="store_true", help="every voxel, however large the page becomes")
+    parser.add_argument("--no-browser", action="store_true", help="write the page, but do not open it")
+    parser.set_defaults(command=_view)
 
 
 def _add_check_dataset(commands) -> None:
@@ -105,42 +78,45 @@ def _add_check_dataset(commands) -> None:
     parser.set_defaults(command=_check_dataset)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
-
-
 def _targets(arguments: argparse.Namespace) -> None:
     listed = all_targets()
     if arguments.model:
-        from universal_diffusion.method.weights import load_card
+        from universal_diffusion.segmentation.card import variant_card
 
-        trained = load_card(arguments.model).get("targets", [])
+        trained = variant_card(arguments.model)["targets"]
         listed = tuple(target for target in listed if target.name in trained)
     for target in listed:
-        lies_in = f"in {' or '.join(target.parents)}" if target.parents else ""
-        print(f"{target.id:2d}  {target.name:28s}  {target.kind:6s}  {lies_in}".rstrip())
+        print(_described(target) if arguments.verbose else _line(target))
+
+
+def _line(target: Target) -> str:
+    lies_in = f"in {' or '.join(target.parents)}" if target.parents else ""
+    return f"{target.id:2d}  {target.name:28s}  {target.kind:6s}  {lies_in}".rstrip()
+
+
+def _described(target: Target) -> str:
+    """A target with its prompt and its SNOMED CT codes."""
+    codes = [target.type, *filter(None, [target.laterality]), *target.regions]
+    coded = ", ".join(f"{code.value} {code.meaning}" for code in codes)
+    return f"{_line(target)}\n    prompt: {target.prompt}\n    SNOMED CT: {coded}"
 
 
 def _segment(arguments: argparse.Namespace) -> None:
-    from universal_diffusion.segmentation.new_ct import segment_ct
+    try:
+        from universal_diffusion.segmentation.command import run
 
-    sampling = Segmentation(SAMPLER, arguments.steps, ETA, arguments.ensemble, OVERLAP, batch=BATCH)
-    result = segment_ct(
-        arguments.input,
-        arguments.model,
-        arguments.output,
-        tuple(arguments.targets),
-        sampling,
-        arguments.seed,
-        arguments.device,
-        arguments.threads,
-    )
-    for name, volume_ml in result.volumes_ml.items():
-        print(f"{name:28s}  {volume_ml:10.1f} ml")
-    print(f"model trained on: {result.cohort}")
-    print(f"written: {result.report.parent} ({result.report.name} says how)")
+        run(arguments)
+        return
+    except KeyboardInterrupt:
+        pass  # out of this block the progress bars are gone, which end their line first
+    print("interrupted: the same command goes on from the last finished slab", file=sys.stderr)
+    raise SystemExit(130)
+
+
+def _view(arguments: argparse.Namespace) -> None:
+    from universal_diffusion.viewer.command import view
+
+    view(arguments)
 
 
 def _check_dataset(arguments: argparse.Namespace) -> None:

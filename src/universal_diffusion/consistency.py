@@ -11,9 +11,11 @@ POSITIVE = {
     *("threads", "shards", "matrix", "slice_spacing_mm", "spacing_mm", "patch", "per_case", "channels"),
     *("latent_channels", "residual_blocks", "embedding_channels", "segresnet_filters"),
     *("steps", "batch", "learning_rate", "gradient_clip", "validate_every", "timesteps", "history", "ensemble"),
-    *("devices", "micro_batch"),
+    *("devices", "micro_batch", "every"),
 }
-FRACTIONS = {"validation_fraction", "target_probability", "uniform_probability", "ema_decay", "eta", "overlap"}
+FRACTIONS = {
+    *("validation_fraction", "target_probability", "uniform_probability", "ema_decay", "eta", "overlap", "threshold"),
+}
 
 
 def check(study: Study) -> None:
@@ -28,9 +30,26 @@ def check(study: Study) -> None:
             f"is {study.segmentation.steps}",
             f"give at most diffusion.timesteps, {study.diffusion.timesteps}",
         )
+    if study.segmentation.overlap == 1:
+        raise InputError("configuration.segmentation.overlap", "is 1", "give less: windows must move on")
+    _check_warm_start(study)
     _check_networks(study)
     _check_devices(study)
     _check_weights(study)
+
+
+def _check_warm_start(study: Study) -> None:
+    sampling, key = study.segmentation, "configuration.segmentation.warm_start"
+    if sampling.warm_start is None:
+        return
+    if sampling.gate is None:
+        raise InputError(key, "is given without a gate, whose estimate it starts from", "give segmentation.gate too")
+    if not sampling.steps <= sampling.warm_start + 1 <= study.diffusion.timesteps:
+        raise InputError(
+            key,
+            f"is {sampling.warm_start}",
+            f"give {sampling.steps - 1} (segmentation.steps - 1) to {study.diffusion.timesteps - 1}",
+        )
 
 
 def _check_values(section: object, where: str) -> None:

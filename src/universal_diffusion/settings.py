@@ -169,15 +169,41 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """A cheap look, one step and one sample on coarse slices, that drops what holds nothing of a target.
+
+    Attributes:
+        every: axial slices from one that is looked at to the next.
+        threshold: lowest probability that counts as a find.
+        margin_mm: in-plane dilation of what was found; along z it reaches the neighbouring slices looked at.
+    """
+
+    every: int
+    threshold: float
+    margin_mm: float
+
+
+@dataclass(frozen=True)
 class Segmentation:
-    """Sampling of a volume: `sampler` with `steps` and `eta`, an `ensemble` of samples, windows `overlap`ping."""
+    """Sampling of a volume: `sampler` with `steps` and `eta`, an `ensemble` of samples, windows `overlap`ping.
+
+    Attributes:
+        batch: windows, each of one sample of one target, that a network sees at once; measured on the device if null.
+        precision: "bf16-mixed" runs the networks in bfloat16 where that is safe; latents and maps are float32 always.
+        gate: what is sampled at all; everything that holds body if null.
+        warm_start: step of the full process to which the gate's estimate is noised and from which sampling starts;
+            from pure noise at the last step if null.
+    """
 
     sampler: Literal["ddim", "ancestral"]
     steps: int
     eta: float
     ensemble: int
     overlap: float
-    batch: int
+    batch: int | None = None
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    gate: Gate | None = None
+    warm_start: int | None = None
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from universal_diffusion.errors import InputError
 from universal_diffusion.evaluation import figure1, figure2
 from universal_diffusion.method.bundle import load_bundle
 from universal_diffusion.preparation.splits import read_splits
-from universal_diffusion.segmentation.engine import segment
-from universal_diffusion.segmentation.study import case_seed
+from universal_diffusion.segmentation.sampling.engine import segment_slabs
+from universal_diffusion.segmentation.sampling.image_latents import ImageLatents
+from universal_diffusion.segmentation.sampling.noise import case_seed
 from universal_diffusion.settings import Segmentation
 from universal_diffusion.targets import mask
 
@@ -87,8 +88,9 @@ def test_samples_of_a_window_are_those_of_the_study(models, study):
         figure2.target("liver"), "ircadb", "p1", "test", figure2.Window(0, 0, 0), image[..., 0], image[..., 0] > 2
     )
     predicted = figure2.predict(bundle, shown, SAMPLING, 1)
-    (maps,) = segment(bundle, image, ["liver"], SAMPLING, case_seed(1, "ircadb", "p1"))
-    assert np.allclose(predicted.mean, maps.mean[..., 0], atol=1e-5)
-    assert np.allclose(predicted.variance, maps.variance[..., 0], atol=1e-5)
+    latents = ImageLatents(bundle, image, SAMPLING.overlap, 1)
+    (maps,) = segment_slabs(bundle, latents, ["liver"], SAMPLING, case_seed(1, "ircadb", "p1"))
+    assert np.allclose(predicted.mean, maps.mean[0, ..., 0], atol=1e-5)
+    assert np.allclose(predicted.variance, maps.variance[0, ..., 0], atol=1e-5)
     assert predicted.steps_left == (3, 2, 1, 0)
     assert predicted.trajectory.shape == (4, 16, 16)

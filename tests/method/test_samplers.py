@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from universal_diffusion.errors import InputError
 from universal_diffusion.method.diffusion import GaussianDiffusion
 from universal_diffusion.method.samplers import ancestral, ddim, sample
 
@@ -37,21 +38,22 @@ def denoiser(full: GaussianDiffusion, prediction: str, v: torch.Tensor):
     return denoise
 
 
-def moments(method, full, prediction, steps, eta=0.0, v=None, start=(0.0, 1.0)):
+def moments(method, full, prediction, steps, eta=0.0, v=None, start=(0.0, 1.0), up_to=None):
     """Mean and variance of the sampler's output for a start of mean start[0] and variance start[1]."""
     v = torch.zeros(full.timesteps, dtype=torch.float64) if v is None else v
     impulses = torch.eye(steps + 1, dtype=torch.float64).view(-1, steps + 1, 1, 1)  # (N, start and steps, 1, 1)
     impulses = torch.cat([torch.zeros_like(impulses[:1]), impulses])
     begin = start[0] + math.sqrt(start[1]) * impulses[:, :1]
+    denoise = denoiser(full, prediction, v)
     out = sample(
-        method, denoiser(full, prediction, v), begin, full, prediction, steps, eta, lambda i: impulses[:, i + 1 : i + 2]
+        method, denoise, begin, full, prediction, steps, eta, lambda i: impulses[:, i + 1 : i + 2], up_to
     ).flatten()
     return out[0].item(), (out[1:] - out[0]).square().sum().item()
 
 
-def propagate(signals, eta=None, shares=None):
+def propagate(signals, eta=None, shares=None, start=(0.0, 1.0)):
     """NumPy recursion of (mean, variance) through a sampler; `signals` are alpha-bar at its steps, ascending in t."""
-    mean, variance = 0.0, 1.0
+    mean, variance = start
     for i in reversed(range(len(signals))):
         here, before = signals[i], signals[i - 1] if i else 1.0
         beta = 1 - here / before
@@ -85,6 +87,42 @@ def test_samplers_propagate_the_gaussian_exactly(schedule, prediction, steps):
     )
     for eta in (0.0, 0.5, 1.0):
         assert moments("ddim", full, prediction, steps, eta) == pytest.approx(propagate(signals, eta), **close)
+
+
+@pytest.mark.parametrize("prediction", ["mask", "noise"])
+@pytest.mark.parametrize(("up_to", "steps"), [(999, 10), (300, 301), (300, 7), (41, 5), (0, 1)])
+def test_a_warm_start_propagates_the_gaussian_exactly(prediction, up_to, steps):
+    """From z0 ~ N(m, s^2), other than the data, noised to `up_to`; visited are the trailing steps below it."""
+    full = GaussianDiffusion.scheduled("linear", 1000)
+    kept = (np.arange(1, steps + 1) * (up_to + 1) // steps) - 1
+    signals = np.cumprod(1 - full.betas.numpy())[kept]
+    noised = full.q_sample(torch.tensor([[0.2, 0.0]], dtype=torch.float64), torch.tensor([up_to]), torch.ones(1, 2))
+    spread = noised[0, 1].item()  # what noise of 1 makes of z0 = 0
+    start = (noised[0, 0].item() - spread, signals[-1] * 0.3**2 + spread**2)
+    close = {"rel": 1e-5, "abs": 1e-6}
+    shares = np.full(steps, 0.5)
+    ancestral_moments = moments("ancestral", full, prediction, steps, start=start, up_to=up_to)
+    assert ancestral_moments == pytest.approx(propagate(signals, None, shares, start), **close)
+    for eta in (0.0, 1.0):
+        ddim_moments = moments("ddim", full, prediction, steps, eta, start=start, up_to=up_to)
+        assert ddim_moments == pytest.approx(propagate(signals, eta, start=start), **close)
+
+
+def test_a_warm_start_from_the_data_returns_the_data():
+    """The true data noised to t and sampled back by deterministic DDIM in many steps is the data again."""
+    full = GaussianDiffusion.scheduled("cosine", 1000)
+    for up_to in (100, 500):
+        signal = full.alphas_cumprod[up_to].item()
+        start = (math.sqrt(signal) * MEAN, signal * SPREAD**2 + 1 - signal)
+        mean, variance = moments("ddim", full, "mask", up_to + 1, start=start, up_to=up_to)
+        assert mean == pytest.approx(MEAN, abs=0.005)
+        assert math.sqrt(variance) == pytest.approx(SPREAD, rel=0.01)
+
+
+@pytest.mark.parametrize(("steps", "up_to", "named"), [(5, 1000, "warm_start"), (5, -1, "warm_start"), (5, 3, "steps")])
+def test_steps_that_a_warm_start_has_not_are_refused(steps, up_to, named):
+    with pytest.raises(InputError, match=f"change segmentation.{named}"):
+        GaussianDiffusion.scheduled("cosine", 1000).respace(steps, up_to)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+import pydicom
 import pytest
 import torch
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from universal_diffusion.method.bundle import Bundle, Networks, build_autoencoder, build_denoiser, load_bundle
 from universal_diffusion.method.weights import save_model
@@ -68,3 +72,60 @@ def model(tmp_path_factory) -> Path:
 def conv_bundle(model) -> Bundle:
     """The same, loaded."""
     return load_bundle(model)
+
+
+@pytest.fixture(scope="session")
+def write_slice():
+    """Writes (rows, columns) Hounsfield units as a DICOM slice, with any attribute replaced (None: left out).
+
+    Pixels are 1.5 mm (between columns) x 2 mm (between rows), the slice is axial with x to the left and y to the back.
+    """
+
+    def write(path: Path, hu: np.ndarray, place=(0, 0, 0), slope=1.0, intercept=-1024.0, **attributes) -> Path:
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
+        meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(path)])
+        one = pydicom.dataset.FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        stored = {
+            "SOPClassUID": CTImageStorage,
+            "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+            "Modality": "CT",
+            "SeriesInstanceUID": "1.2.3",
+            "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+            "SliceThickness": "3",
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "ImagePositionPatient": [float(part) for part in place],
+            "PixelSpacing": [2.0, 1.5],
+            "RescaleSlope": str(slope),
+            "RescaleIntercept": str(intercept),
+            "SamplesPerPixel": 1,
+            "PhotometricInterpretation": "MONOCHROME2",
+            "BitsAllocated": 16,
+            "BitsStored": 16,
+            "HighBit": 15,
+            "PixelRepresentation": 0,
+            "Rows": hu.shape[0],
+            "Columns": hu.shape[1],
+            "PixelData": np.round((hu - intercept) / slope).astype("<u2").tobytes(),
+        } | attributes
+        for name, value in stored.items():
+            if value is not None:
+                setattr(one, name, value)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        one.save_as(path, enforce_file_format=True)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_series(write_slice):
+    """Writes (slices, rows, columns) Hounsfield units, 3 mm apart, into files named against their order."""
+
+    def write(folder: Path, hu: np.ndarray, **attributes) -> list[Path]:
+        return [
+            write_slice(folder / f"i{len(hu) - z}", plane, (-30, -20, 100 + 3 * z), **attributes)
+            for z, plane in enumerate(hu)
+        ]
+
+    return write

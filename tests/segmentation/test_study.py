@@ -16,6 +16,7 @@ from universal_diffusion.volumes import Grid, Volume, write_volume
 
 SAMPLING = settings.Segmentation(sampler="ddim", steps=2, eta=1.0, ensemble=2, overlap=0.25, batch=16)
 CASES = (("ircadb", "1.17", "test"), ("msd03", "liver_2", "train"), ("msd03", "liver_4", "validation"))
+KINDS = ("", "_mean", "_variance")
 NATIVE = Grid((14, 12, 5), np.array([[-8.0, 0, 0, 50], [0, -8, 0, 40], [0, 0, 4, -10], [0, 0, 0, 1]]))
 HARMONISED = Grid((18, 16, 3), np.array([[6.0, 0, 0, -54], [0, 6, 0, -48], [0, 0, 6, -9], [0, 0, 0, 1]]))
 
@@ -46,13 +47,14 @@ def run(monkeypatch, cohort: Path, model: Path, output: Path, shard: str = "1-of
 def test_validation_and_test_cases_get_their_annotated_targets(monkeypatch, cohort, model, capsys):
     files = run(monkeypatch, cohort, model, cohort / "all")
     names = ("ircadb/1.17/left_kidney", "ircadb/1.17/liver", "msd03/liver_4/liver")
-    assert sorted(files) == sorted(f"{name}{end}.nii.gz" for name in names for end in ("", "_mean", "_variance"))
+    assert sorted(files) == sorted(f"{name}{end}.nii.gz" for name in names for end in KINDS)
     mask = nibabel.load(cohort / "all" / "ircadb/1.17/liver.nii.gz")
     mean = nibabel.load(cohort / "all" / "ircadb/1.17/liver_mean.nii.gz")
     assert mask.shape == NATIVE.shape
     assert np.allclose(mask.affine, NATIVE.affine)
     assert np.abs((mean.get_fdata() >= 0.5) - mask.get_fdata()).mean() < 0.02  # but for rounding of the map
-    assert "3/3" in capsys.readouterr().err
+    assert "case 2/2: msd03 liver_4" in capsys.readouterr().err
+    assert not list((cohort / "all").glob(".*"))  # of the unfinished work nothing is left
 
 
 def test_shards_and_repetition_give_the_same_bytes(monkeypatch, cohort, model):

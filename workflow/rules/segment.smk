@@ -1,4 +1,4 @@
-# Section 3.1, inference: masks, ensemble mean and variance of every validation and test case, on the CT's own grid.
+# Section 3.1, inference: masks, mean, variance and entropy of every validation and test case, on the CT's own grid.
 
 
 rule segment:

@@ -25,9 +25,8 @@ from universal_diffusion.evaluation.tables import add_outputs
 from universal_diffusion.method.bundle import Bundle, load_bundle
 from universal_diffusion.method.samplers import State, ancestral, ddim
 from universal_diffusion.preparation.splits import SplitRow, read_splits, volumes_of
-from universal_diffusion.segmentation.noise import Window, window_noise
-from universal_diffusion.segmentation.runtime import start_torch
-from universal_diffusion.segmentation.study import case_seed
+from universal_diffusion.segmentation.sampling.noise import Window, case_seed, window_noise
+from universal_diffusion.segmentation.sampling.runtime import start_torch
 from universal_diffusion.settings import Segmentation, read_json
 from universal_diffusion.targets import Target, all_targets, mask, target
 from universal_diffusion.volumes import VolumeFile

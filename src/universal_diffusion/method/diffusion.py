@@ -168,15 +168,19 @@ class GaussianDiffusion:
         first = (step == 0).view(-1, *[1] * (zt.ndim - 1))
         return torch.where(first, normal_nll(z0, mean, log_variance), kl) / math.log(2)
 
-    def respace(self, count: int) -> "GaussianDiffusion":
-        """The process that visits `count` of the T steps, spaced evenly and trailing: the last is always T - 1.
+    def respace(self, count: int, up_to: int | None = None) -> "GaussianDiffusion":
+        """The process that visits `count` of the steps 0 to `up_to`, spaced evenly and trailing: the last is `up_to`.
 
-        Its betas reproduce this process's alphas_cumprod at the kept steps (Improved DDPM, section 4). Raises
-        InputError unless 1 <= count <= T.
+        `up_to` is T - 1 when None; a sampler that starts at a smaller step begins with z0 noised to it (`q_sample`).
+        The betas reproduce this process's alphas_cumprod at the kept steps (Improved DDPM, section 4). Raises
+        InputError unless up_to < T and 1 <= count <= up_to + 1.
         """
-        if not 1 <= count <= self.timesteps:
-            raise InputError(f"{count} sampling steps", f"expected 1 to {self.timesteps}", "change segmentation.steps")
-        kept = torch.arange(1, count + 1, device=self.betas.device) * self.timesteps // count - 1
+        among = self.timesteps if up_to is None else up_to + 1
+        if not 1 <= among <= self.timesteps:
+            raise InputError(f"step {up_to}", f"expected 0 to {self.timesteps - 1}", "change segmentation.warm_start")
+        if not 1 <= count <= among:
+            raise InputError(f"{count} sampling steps", f"expected 1 to {among}", "change segmentation.steps")
+        kept = torch.arange(1, count + 1, device=self.betas.device) * among // count - 1
         signal = self.alphas_cumprod[kept]
         previous = torch.cat([torch.ones_like(signal[:1]), signal[:-1]])
         return GaussianDiffusion(1 - signal / previous, self.timestep_map[kept])

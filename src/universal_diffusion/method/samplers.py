@@ -71,9 +71,13 @@ def sample(
     steps: int,
     eta: float,
     noise: Noise,
+    up_to: int | None = None,
 ) -> Tensor:
-    """The sampled latent (N, C, h, w) after `steps` of the full `process`; `eta` is for "ddim" only."""
-    spaced = process.respace(steps)
+    """The sampled latent (N, C, h, w) after `steps` of the full `process`; `eta` is for "ddim" only.
+
+    `start` is noise at the last step of the process, or a latent at its step `up_to`, from which it is then sampled.
+    """
+    spaced = process.respace(steps, up_to)
     if method == "ddim":
         states = ddim(denoise, start, spaced, prediction, eta, noise)
     else:

@@ -2,54 +2,52 @@
 
     python -m universal_diffusion.segmentation.study --model DIR --volumes DIR... --splits CSV --settings JSON ...
 
-Writes `<output>/<source>/<case>/<target>{,_mean,_variance}.nii.gz` on the CT's own grid for the targets annotated in
-the case, because only those can be scored.
+Writes `<output>/<source>/<case>/<target>{,_mean,_variance}.nii.gz` on the CT's own grid for the targets
+annotated in the case, because only those can be scored.
 """
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
-
-from tqdm import tqdm
 
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.method.bundle import Bundle, load_bundle
 from universal_diffusion.preparation.shards import shard_of
 from universal_diffusion.preparation.splits import EVALUATED, read_splits, volumes_of
-from universal_diffusion.randomness import seed_of
-from universal_diffusion.segmentation.engine import segment
-from universal_diffusion.segmentation.native import write_prediction
-from universal_diffusion.segmentation.runtime import start_torch
+from universal_diffusion.segmentation.outputs.native_files import write_native
+from universal_diffusion.segmentation.sampling.noise import case_seed
+from universal_diffusion.segmentation.sampling.run import sample_volume
+from universal_diffusion.segmentation.sampling.runtime import start_torch
 from universal_diffusion.settings import Segmentation, read_json
-from universal_diffusion.volumes import VolumeFile
+from universal_diffusion.volumes import Volume, VolumeFile
+
+WRITTEN = ("mask", "mean", "variance")  # what is scored
 
 
-def case_seed(study_seed: int, source: str, case: str) -> int:
-    """The noise's seed: the same for a case in every variant, shard and order, so that variants compare in pairs."""
-    return seed_of(study_seed, "segmentation", source, case)
-
-
-def predict_cases(bundle: Bundle, volumes: list[Path], sampling: Segmentation, study_seed: int, output: Path) -> None:
-    """Segment every volume's annotated targets; progress counts targets and goes to stderr."""
+def predict_cases(
+    bundle: Bundle, volumes: list[Path], sampling: Segmentation, study_seed: int, output: Path, threads: int
+) -> None:
+    """Segment every volume's annotated targets; each case's progress goes to stderr."""
     output.mkdir(parents=True, exist_ok=True)
-    with tqdm(total=_target_count(volumes), unit="target", file=sys.stderr, mininterval=2) as bar:
-        for path in volumes:
-            with VolumeFile(path) as file:
-                volume = file.read()
-            folder = output / volume.source / volume.case
-            bar.set_description(f"{volume.source} {volume.case}")
-            seed = case_seed(study_seed, volume.source, volume.case)
-            for maps in segment(bundle, volume.image, volume.annotated, sampling, seed):
-                write_prediction(folder, maps.target, maps.mean, maps.variance, volume.grid, volume.native_grid)
-                bar.update()
-
-
-def _target_count(volumes: list[Path]) -> int:
-    count = 0
-    for path in volumes:
+    for number, path in enumerate(volumes, 1):
         with VolumeFile(path) as file:
-            count += len(file.annotated)
-    return count
+            volume = file.read()
+        print(f"case {number}/{len(volumes)}: {volume.source} {volume.case}", file=sys.stderr, flush=True)
+        if volume.annotated:
+            _predict_case(bundle, volume, sampling, study_seed, output, threads)
+
+
+def _predict_case(
+    bundle: Bundle, volume: Volume, sampling: Segmentation, study_seed: int, output: Path, threads: int
+) -> None:
+    seed = case_seed(study_seed, volume.source, volume.case)
+    with tempfile.TemporaryDirectory(dir=output, prefix=".slabs-") as work:
+        store = sample_volume(
+            bundle, volume.image, volume.grid, volume.annotated, sampling, seed, Path(work), identity={}, show=True
+        )
+        write_native(store, volume.native_grid, output / volume.source / volume.case, WRITTEN, threads=threads)
+        store.close()
 
 
 @one_line_errors
@@ -68,7 +66,8 @@ def main() -> None:
     sampling = read_json(Segmentation, arguments.settings, "configuration.segmentation")
     volumes = volumes_of(arguments.volumes, read_splits(arguments.splits), EVALUATED)
     bundle = load_bundle(arguments.model, start_torch(arguments.threads))
-    predict_cases(bundle, shard_of(volumes, arguments.shard), sampling, arguments.study_seed, arguments.output)
+    shard = shard_of(volumes, arguments.shard)
+    predict_cases(bundle, shard, sampling, arguments.study_seed, arguments.output, arguments.threads)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from universal_diffusion import settings
 from universal_diffusion.method.bundle import Bundle
-from universal_diffusion.segmentation import engine
+from universal_diffusion.segmentation.sampling.engine import SlabMaps, segment_slabs
+from universal_diffusion.segmentation.sampling.image_latents import ImageLatents
 from universal_diffusion.targets import target
 
 SAMPLING = settings.Segmentation(sampler="ddim", steps=5, eta=1.0, ensemble=3, overlap=0.25, batch=12)
@@ -60,8 +61,9 @@ def image() -> np.ndarray:
     return np.random.default_rng(0).random((20, 16, 3), np.float32)  # two windows a slice
 
 
-def liver(bundle, image, sampling=SAMPLING) -> engine.TargetMaps:
-    return next(engine.segment(bundle, image, ["liver"], sampling, seed=1))
+def liver(bundle, image, sampling=SAMPLING) -> SlabMaps:
+    (slab,) = segment_slabs(bundle, ImageLatents(bundle, image, sampling.overlap, 6), ["liver"], sampling, seed=1)
+    return slab
 
 
 @pytest.mark.parametrize("prediction", ["mask", "noise"])
@@ -83,7 +85,8 @@ def test_features_are_computed_once_for_any_number_of_steps_and_samples(conv_bun
     for ensemble in (1, 3):
         counting = Counting(conv_bundle.denoiser)
         liver(with_parts(conv_bundle, denoiser=counting), image, replace(SAMPLING, steps=steps, ensemble=ensemble))
-        assert counting.featured == 2 * 3  # windows a slice, slices
+        at_once = SAMPLING.batch // ensemble
+        assert counting.featured == -(-2 * 3 // at_once) * at_once  # windows a slice, slices; in whole batches
         assert counting.stepped % steps == 0
 
 

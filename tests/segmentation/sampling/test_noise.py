@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from universal_diffusion.segmentation.noise import Window, window_noise
+from universal_diffusion.segmentation.sampling.noise import Window, window_noise
 
 SHAPE = (2, 4, 4)
 WINDOWS = [Window(0, 0, 0), Window(0, 8, 0), Window(1, 0, 8)]

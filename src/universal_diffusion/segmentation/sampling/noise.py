@@ -21,6 +21,11 @@ class Window:
     y: int
 
 
+def case_seed(study_seed: int, source: str, case: str) -> int:
+    """The noise's seed: the same for a case in every variant, shard and order, so that variants compare in pairs."""
+    return seed_of(study_seed, "segmentation", source, case)
+
+
 def window_noise(
     seed: int, target: str, windows: Sequence[Window], samples: range, draw: int, shape: tuple[int, ...]
 ) -> np.ndarray:

@@ -1,0 +1,146 @@
+"""`universal-diffusion segment`: one CT, or every CT of a folder, each into a folder of its own."""
+
+import argparse
+import sys
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+from universal_diffusion.errors import InputError
+from universal_diffusion.segmentation.card import variant_card, wanted_targets
+from universal_diffusion.segmentation.cases import Case, cases_of
+from universal_diffusion.segmentation.inputs.ct import CT
+from universal_diffusion.segmentation.outputs.export import Outputs, takes_dicom_seg
+from universal_diffusion.segmentation.presets import PRESETS, sampling_of
+from universal_diffusion.segmentation.printed import columns, decisions_text, result_text
+from universal_diffusion.segmentation.report import VIEW, is_finished, read_report
+from universal_diffusion.segmentation.report_content import files_of
+from universal_diffusion.segmentation.segmenter import Segmenter, as_ct
+from universal_diffusion.settings import Segmentation
+from universal_diffusion.viewer.page import write_page
+
+UNFINISHED = ".unfinished"  # in a result's folder: slabs of a run that has not ended
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Segment what the command line asks for.
+
+    Raises:
+        InputError: a wrong option, model or target, or a single CT that cannot be segmented.
+        SystemExit: 1 if CTs of a folder failed.
+    """
+    _Command(arguments).run()
+
+
+class _Command:
+    def __init__(self, arguments: argparse.Namespace):
+        self.arguments = arguments
+        card = variant_card(arguments.model)
+        self.targets = wanted_targets(arguments.targets, card, arguments.model)
+        self.prediction = card["prediction"]
+        self.cases = cases_of(arguments.input, arguments.output)
+        self.segmenter = Segmenter.load(arguments.model, arguments.device, arguments.threads)
+        self.sampling = self._sampling()
+
+    def run(self) -> None:
+        """One CT with its errors as they are, or all CTs of a folder with a summary."""
+        if len(self.cases) == 1 and self.cases[0].ct == self.arguments.input:
+            self._segment(self.cases[0])
+        else:
+            self._segment_all()
+
+    def _segment_all(self) -> None:
+        rows = [("case", "seconds", "result")]
+        for number, case in enumerate(self.cases, 1):
+            self._tell(f"[{number}/{len(self.cases)}] {case.name}")
+            started = time.perf_counter()
+            try:
+                result = "done" if self._segment(case) else "was there"
+            except Exception as error:  # whatever one CT does, the next gets its turn
+                result = "FAILED"
+                self._report(case, error)
+            rows.append((case.name, f"{time.perf_counter() - started:.0f}", result))
+        failed = sum(row[-1] == "FAILED" for row in rows)
+        self._print(
+            f"\n{columns(rows)}\n{len(self.cases) - failed} of {len(self.cases)} CTs are in {self.arguments.output}"
+        )
+        if failed:
+            raise SystemExit(1)
+
+    def _segment(self, case: Case) -> bool:
+        """Segment one CT and say what came out; False if the same result was there already."""
+        started = time.perf_counter()
+        ct = as_ct(case.ct, self.arguments.series)
+        reading = time.perf_counter() - started
+        without_seg = ct.format == "DICOM" and not takes_dicom_seg(ct)
+        for note in (*ct.notes, *(["no DICOM-SEG: its slices have no UIDs, or are tilted"] if without_seg else [])):
+            self._tell(f"{case.ct}: {note}")
+        new = self.arguments.overwrite or not self._is_there(case, ct)
+        if new:
+            self._sample(case, ct, reading)
+        else:
+            self._tell(f"{case.folder}: holds this very result already (--overwrite makes it again)")
+        if self.arguments.view and (new or not (case.folder / VIEW).exists()):
+            write_page(case.folder, ct)
+        self._say_result(case.folder)
+        return new
+
+    def _is_there(self, case: Case, ct: CT) -> bool:
+        identity = self.segmenter.identity(ct, self.sampling, self.arguments.seed)
+        return is_finished(case.folder, identity, self.targets, files_of(self.targets, self._outputs(ct)))
+
+    def _sample(self, case: Case, ct: CT, reading: float) -> None:
+        with self.segmenter.segment(
+            ct, self.targets, self.sampling, self.arguments.seed, case.folder / UNFINISHED, not self.arguments.quiet
+        ) as found:
+            found.seconds.spent["read"] = reading
+            found.save(case.folder, self._outputs(ct))
+            found.store.remove()
+
+    def _outputs(self, ct: CT) -> Outputs:
+        asked = self.arguments
+        return Outputs(
+            masks=asked.separate or not asked.multilabel,
+            multilabel=asked.multilabel,
+            maps=not asked.no_maps,
+            dicom_seg=takes_dicom_seg(ct),
+            overview=True,
+        )
+
+    def _sampling(self) -> Segmentation:
+        asked = self.arguments
+        preset = PRESETS[asked.preset]
+        preset = replace(
+            preset,
+            steps=asked.steps or preset.steps,
+            ensemble=asked.ensemble or preset.ensemble,
+            gated=preset.gated and not asked.no_gate,
+        )
+        sampling = sampling_of(preset, self.prediction, self.segmenter.device.type, asked.warm_start)
+        self.segmenter.bundle.process.respace(sampling.steps, sampling.warm_start)  # refuses what cannot be done
+        if asked.warm_start and sampling.gate is None:
+            raise InputError("--warm-start", "needs the gate's estimates", "leave it out, or leave the gate on")
+        if preset.gated and sampling.gate is None:
+            self._tell(f"{asked.model}: predicts the noise, so there is no gate and everything is sampled")
+        return sampling
+
+    def _say_result(self, folder: Path) -> None:
+        report = read_report(folder)
+        if self.arguments.verbose:
+            self._tell(decisions_text(report))
+        self._print(f"{result_text(report, self.targets)}\nwritten: {folder} (segmentation.json says how)")
+
+    def _report(self, case: Case, error: Exception) -> None:
+        if self.arguments.verbose and not isinstance(error, InputError):
+            traceback.print_exc()
+        told = str(error) if isinstance(error, InputError) else f"{case.ct}: {type(error).__name__}: {error}"
+        print(f"error: {' '.join(told.split())}", file=sys.stderr)
+
+    def _tell(self, text: str) -> None:
+        if not self.arguments.quiet:
+            print(text, file=sys.stderr)
+
+    def _print(self, text: str) -> None:
+        if not self.arguments.quiet:
+            print(text, flush=True)

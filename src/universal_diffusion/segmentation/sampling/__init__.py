@@ -1,0 +1,1 @@
+"""From a harmonised volume to maps of every target: windows, gate, samples, slabs on disk."""

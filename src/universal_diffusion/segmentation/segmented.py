@@ -1,0 +1,102 @@
+"""What came out of one CT: masks and maps on the CT's own grid, made when they are asked for."""
+
+import tempfile
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from universal_diffusion.errors import InputError
+from universal_diffusion.files import write_json
+from universal_diffusion.segmentation.inputs.ct import CT
+from universal_diffusion.segmentation.outputs.export import Outputs, export, takes_dicom_seg
+from universal_diffusion.segmentation.outputs.facts import TargetFacts, entropy
+from universal_diffusion.segmentation.outputs.native import THRESHOLD, to_native
+from universal_diffusion.segmentation.report import REPORT, remove_result
+from universal_diffusion.segmentation.report_content import Run, report
+from universal_diffusion.segmentation.sampling.slab_store import SlabStore
+from universal_diffusion.segmentation.spent import Seconds
+from universal_diffusion.targets import target
+
+
+class Segmented:
+    """Targets of one CT. `Segmenter.segment` makes it; use it as a context manager, or `close` it.
+
+    Arrays are numpy arrays of the CT's own shape and array order, resampled from the harmonised grid on each call; only
+    one target's exist at a time.
+
+    Attributes:
+        targets: names, in the order asked.
+        ct: the CT.
+        store: the maps on the harmonised grid.
+        seconds: what each part took.
+    """
+
+    def __init__(
+        self, store: SlabStore, ct: CT, run: Run, seconds: Seconds, temporary: tempfile.TemporaryDirectory | None
+    ):
+        self.store, self.ct, self.targets = store, ct, store.targets
+        self._run, self.seconds, self._temporary = run, seconds, temporary
+
+    def mean(self, name: str) -> np.ndarray:
+        """Mean over the ensemble of the probability that a voxel is in the target: float32 from 0 to 1."""
+        return self._native(name, 0)
+
+    def variance(self, name: str) -> np.ndarray:
+        """Variance over the ensemble of that probability: float32 from 0 to 0.25; 0 for an ensemble of one."""
+        return self._native(name, 1)
+
+    def entropy(self, name: str) -> np.ndarray:
+        """Predictive entropy of the mean, in bits: float32, 0 where the model is sure and 1 where the mean is 0.5."""
+        return entropy(self.mean(name))
+
+    def mask(self, name: str) -> np.ndarray:
+        """The target's mask: bool, where the mean is at least 0.5."""
+        return self.mean(name) >= THRESHOLD
+
+    @cached_property
+    def facts(self) -> dict[str, TargetFacts]:
+        """Volume, density and uncertainty by target."""
+        nothing = Outputs(masks=False, multilabel=False, maps=False, dicom_seg=False, overview=False)
+        with tempfile.TemporaryDirectory() as folder:
+            return export(self.store, self.ct.grid, Path(folder), nothing, self.ct, self._run.threads)
+
+    def save(self, folder: Path | str, outputs: Outputs | None = None) -> Path:
+        """Write masks, maps, overview and `segmentation.json` into a folder; an earlier result there is removed.
+
+        Args:
+            outputs: what to write; masks, maps, an overview and, for a CT in DICOM, a DICOM-SEG when None.
+
+        Returns:
+            The path of `segmentation.json`, which is written last.
+        """
+        folder, outputs = Path(folder), outputs or standard_outputs(self.ct)
+        remove_result(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with self.seconds.of("export"):
+            self.facts = export(self.store, self.ct.grid, folder, outputs, self.ct, self._run.threads)
+        write_json(folder / REPORT, report(self._run, self.ct, self.store, self.facts, outputs, self.seconds.spent))
+        return folder / REPORT
+
+    def close(self) -> None:
+        """Delete the temporary folder with the maps; a work folder that was asked for stays."""
+        self.store.close()
+        if self._temporary:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> "Segmented":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _native(self, name: str, kind: int) -> np.ndarray:
+        known = target(name).name
+        if known not in self.targets:
+            raise InputError(f"target {name!r}", "was not asked for", f"choose from: {', '.join(self.targets)}")
+        return to_native(self.store.read(known)[kind], self.store.grid, self.ct.grid)
+
+
+def standard_outputs(ct: CT) -> Outputs:
+    """Everything but the multi-label volume; a DICOM-SEG for a CT that came as DICOM."""
+    return Outputs(masks=True, multilabel=False, maps=True, dicom_seg=takes_dicom_seg(ct), overview=True)

@@ -1,0 +1,163 @@
+"""The library's face: a trained model that segments CTs, as the command line does.
+
+from universal_diffusion import Segmenter
+
+segmenter = Segmenter.load("results/embedded/models/mask_clip")
+with segmenter.segment("ct.nii.gz", targets=["liver", "spleen"]) as found:
+    liver = found.mask("liver")
+    found.save("out")
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import torch
+from nibabel.spatialimages import SpatialImage
+
+from universal_diffusion import __version__
+from universal_diffusion.errors import InputError
+from universal_diffusion.method.bundle import Bundle, load_bundle
+from universal_diffusion.preparation.transforms import harmonise_image
+from universal_diffusion.segmentation.card import preparation_of, variant_card, wanted_targets
+from universal_diffusion.segmentation.inputs.ct import CT
+from universal_diffusion.segmentation.inputs.ct_input import read_ct
+from universal_diffusion.segmentation.presets import PRESETS, sampling_of
+from universal_diffusion.segmentation.report_content import Run
+from universal_diffusion.segmentation.sampling.run import sample_volume
+from universal_diffusion.segmentation.sampling.runtime import start_torch
+from universal_diffusion.segmentation.segmented import Segmented
+from universal_diffusion.segmentation.spent import Seconds
+from universal_diffusion.settings import Segmentation
+
+
+class Segmenter:
+    """A trained model, ready for any number of CTs. Make it with `load`.
+
+    Attributes:
+        model: its directory.
+        targets: names of what it was trained on.
+        threads: CPU threads.
+    """
+
+    def __init__(self, bundle: Bundle, model: Path, threads: int, seconds: float):
+        self.bundle, self.model, self.threads = bundle, Path(model), threads
+        self.targets = tuple(bundle.card["targets"])
+        self._load_seconds = seconds
+
+    @classmethod
+    def load(cls, model: Path | str, device: str = "auto", threads: int | None = None) -> "Segmenter":
+        """Load a variant, e.g. `results/<study>/models/mask_clip`, and set torch up for this process.
+
+        Args:
+            device: "auto" (a GPU if there is one), "cpu", "cuda", or "cuda:1" for a certain GPU.
+            threads: CPU threads; all cores that this process may use when None. Masks may differ in the last bit
+                between numbers of threads.
+
+        Raises:
+            InputError: no model there, a damaged one, or no such device.
+        """
+        threads = threads or os.cpu_count()
+        seconds = Seconds()
+        with seconds.of("load"):
+            torch_device = start_torch(threads, device)
+            variant_card(Path(model))
+            bundle = load_bundle(Path(model), torch_device)
+        return cls(bundle, Path(model), threads, seconds.spent["load"])
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.bundle.device
+
+    @property
+    def card(self) -> dict:
+        """The model card: cohort, spacing, window, patch, architecture, hash of the weights, ..."""
+        return self.bundle.card
+
+    def sampling(self, preset: str = "default") -> Segmentation:
+        """The sampling of a preset ("fast", "default", "best") for this model on this device."""
+        return sampling_of(PRESETS[preset], self.bundle.prediction, self.device.type)
+
+    def segment(
+        self,
+        image: CT | SpatialImage | Path | str,
+        targets: Sequence[str] | None = None,
+        sampling: Segmentation | None = None,
+        seed: int = 0,
+        work: Path | str | None = None,
+        show: bool = False,
+    ) -> Segmented:
+        """Sample targets in one CT.
+
+        Args:
+            image: a path (NIfTI, NRRD, MetaImage, DICOM folder or zip), a nibabel image in Hounsfield units, or what
+                `read_ct` returns.
+            targets: names; all that the model was trained on when None.
+            sampling: steps, ensemble, gate, ...; `self.sampling()` when None.
+            seed: of the noise: the same CT, model, sampling, seed, device and threads give the same masks, whatever
+                other targets are asked for.
+            work: folder in which finished slabs are kept: a call interrupted there goes on when it is repeated. With
+                None they are in a temporary folder, which goes when the result is closed.
+            show: progress with remaining time on stderr.
+
+        Raises:
+            InputError: an unusable CT or work folder, or a target that is unknown or that the model was not trained on.
+        """
+        wanted = wanted_targets(targets, self.card, self.model)
+        sampling = sampling or self.sampling()
+        seconds = Seconds({"load": self._load_seconds})
+        with seconds.of("read"):
+            ct = as_ct(image)
+        identity = self.identity(ct, sampling, seed)
+        with seconds.of("harmonise"):
+            preparation = preparation_of(self.card, self.model)
+            harmonised, grid = harmonise_image(ct.hu, ct.grid.affine, preparation, str(ct.path))
+        temporary = tempfile.TemporaryDirectory(prefix="universal-diffusion-") if work is None else None
+        folder = Path(temporary.name) / "slabs" if temporary else Path(work)
+        with seconds.of("sample"):
+            store = sample_volume(self.bundle, harmonised, grid, wanted, sampling, seed, folder, identity, show)
+        run = Run(self.model, self.card, sampling, seed, self.device, self.threads, identity)
+        return Segmented(store, ct, run, seconds, temporary)
+
+    def identity(self, ct: CT, sampling: Segmentation, seed: int) -> dict:
+        """Everything that a target's maps depend on, as JSON."""
+        return {
+            "version": __version__,
+            "ct_sha256": _hash_of(ct),
+            "weights_sha256": self.card["weights_sha256"],
+            "sampling": asdict(sampling),
+            "seed": seed,
+            "device": str(self.device),
+            "threads": self.threads,
+        }
+
+
+def as_ct(image: CT | SpatialImage | Path | str, series: str | None = None) -> CT:
+    """A CT from a path, with the series of a DICOM folder to take, or from a nibabel image.
+
+    A nibabel image passes the checks of a NIfTI file.
+    """
+    if isinstance(image, CT):
+        return image
+    if not isinstance(image, SpatialImage):
+        return read_ct(Path(image), series)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image.nii"
+        nibabel.save(nibabel.Nifti1Image.from_image(image), path)  # a copy, because `save` renames what it saves
+        try:
+            return replace(read_ct(path), path=Path(image.get_filename() or "image"))
+        except InputError as error:
+            raise InputError("image", error.problem, error.remedy) from None
+
+
+def _hash_of(ct: CT) -> str:
+    """SHA-256 of a CT's values as they lie in memory, and of its grid."""
+    digest = hashlib.sha256(repr((ct.hu.shape, ct.hu.strides, ct.grid.affine.tolist())).encode())
+    digest.update(np.ravel(ct.hu, order="K").data)
+    return digest.hexdigest()
