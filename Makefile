@@ -33,6 +33,6 @@ env: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	touch $@
 
-.venv/installed: .venv/locked pyproject.toml
+.venv/installed: .venv/locked pyproject.toml hatch_build.py $(wildcard src/universal_diffusion/viewer/npm/*)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
