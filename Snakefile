@@ -39,11 +39,11 @@ ARTEFACTS = [
     "<results>/tables/cost.csv",
     *collect("<results>/tables/networks.{kind}", kind=["csv", "md"]),
     *collect("<results>/tables/table{number}.{kind}", number=[1, 2, 3], kind=["csv", "md", "tex"]),
-    *collect("<results>/tables/targets.{kind}", kind=["csv", "md"]),
+    *collect("<results>/tables/{name}.{kind}", name=["targets", "gate"], kind=["csv", "md"]),
     *collect("<results>/tables/own/{source}.{kind}", source=own_sources(), kind=["csv", "md"]),
     *collect("<results>/figures/figure{number}.{kind}", number=[1, 2], kind=["png", "svg"]),
     *collect("<results>/figures/training.{kind}", kind=["png", "svg"]),
-    *collect("<results>/models/{variant}/README.md", variant=VARIANTS),
+    *collect("<results>/models/{model}/README.md", model=MODELS),
     *collect("<results>/claims.{kind}", kind=["csv", "md"]),
     *(["<results>/figures/phantom.png"] if sources(origin="phantom") else []),
 ]
@@ -55,6 +55,7 @@ include: "workflow/rules/quality.smk"
 include: "workflow/rules/autoencoders.smk"
 include: "workflow/rules/diffusion.smk"
 include: "workflow/rules/segment.smk"
+include: "workflow/rules/gate.smk"
 include: "workflow/rules/baselines.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/artefacts.smk"
@@ -71,7 +72,10 @@ rule all:
 
 rule benchmarks:
     input:
-        collect("benchmarks/{name}.md", name=["store", "layouts", "harmonise", "plan", "training", "space"]),
+        collect(
+            "benchmarks/{name}.md",
+            name="store layouts harmonise plan training space inference segmentation large_ct".split(),
+        ),
 
 
 onerror:

@@ -113,7 +113,13 @@ def models(tmp_path_factory) -> Path:
         "denoiser": DENOISER,
     }
     diffusion = {"timesteps": 50, "schedule": "cosine"}
-    card = {"architecture": architecture, "diffusion": diffusion, "prediction": "mask", "patch": PATCH}
+    card = {
+        "architecture": architecture,
+        "diffusion": diffusion,
+        "prediction": "mask",
+        "patch": PATCH,
+        "spacing_mm": [4.0, 4.0, 5.0],
+    }
     save_model(folder / "mask_clip", Networks(mask, image, denoiser), card)
     own = {"architecture": architecture["mask_autoencoder"], "preparation": {"patch": PATCH}}
     save_model(folder / "mask_autoencoder", mask, own)

@@ -10,22 +10,24 @@ import yaml
 
 pytestmark = pytest.mark.study
 
+SYSTEMS = ("noise_learnt", "noise_clip", "mask_learnt", "mask_clip", "prior_mask", "segresnet")
 ARTEFACTS = [
     *("splits.csv", "leakage.csv", "inventory.csv", "scores/cases.csv"),
     *("claims.csv", "claims.md", "provenance.json", "machine.json"),
     *(f"tables/table{number}.{kind}" for number in (1, 2, 3) for kind in ("csv", "md", "tex")),
-    *("tables/targets.csv", "tables/targets.md", "tables/cost.csv", "tables/networks.csv", "tables/networks.md"),
-    *("tables/autoencoder_ceiling.csv", "tables/autoencoder_ceiling.md", "models/mask_autoencoder/ceiling.csv"),
+    *(f"tables/{name}.{kind}" for name in ("targets", "gate", "networks") for kind in ("csv", "md")),
+    "tables/cost.csv",
+    *("tables/autoencoder_ceiling.csv", "tables/autoencoder_ceiling.md"),
+    *(f"models/{factor}mask_autoencoder/ceiling.csv" for factor in ("", "coarser_")),
     *(f"figures/figure{number}.{kind}" for number in (1, 2) for kind in ("png", "svg")),
     *("figures/phantom.png", "figures/overlays.png", "quality/findings.csv", "quality/ircadb_structures.csv"),
     *("figures/training.png", "figures/training.svg"),
     *(
-        f"models/{variant}/{name}"
-        for variant in ("noise_learnt", "noise_clip", "mask_learnt", "mask_clip")
+        f"models/{model}/{name}"
+        for model in (*SYSTEMS, "mask_autoencoder", "coarser_mask_autoencoder", "image_autoencoder")
         for name in ("card.json", "README.md")
     ),
 ]
-SYSTEMS = {"noise_learnt", "noise_clip", "mask_learnt", "mask_clip", "prior_mask", "segresnet"}
 
 
 def smallest(configuration: dict) -> dict:
@@ -139,7 +141,9 @@ def test_deleting_a_table_rebuilds_that_table_alone(study):
                 "figure1",
                 "figure2",
                 "training_curves",
+                "gate_table",
                 "model_card",
+                "autoencoder_card",
                 "quality",
             },
         ),

@@ -307,7 +307,7 @@ rule training_curves:
         code=modules("evaluation.curves"),
         logs=collect(
             "<results>/models/{model}/log.csv",
-            model=[*MASK_AUTOENCODERS, "image_autoencoder", *VARIANTS, "segresnet"],
+            model=TRAININGS,
         ),
     output:
         png=report(
@@ -335,11 +335,11 @@ rule training_curves:
 
 
 rule model_card:
-    # A page beside each variant: what it is for, what it was made from, how good it is.
+    # A page beside each variant and baseline: what it is for, what it was made from, how good it is.
     input:
         code=modules("evaluation.model_card"),
-        card="<results>/models/{variant}/card.json",
-        training="<results>/models/{variant}/log.csv",
+        card="<results>/models/{system}/card.json",
+        training=training_log,
         cases="<results>/scores/cases.csv",
         splits="<results>/splits.csv",
         ceiling="<results>/tables/autoencoder_ceiling.csv",
@@ -347,15 +347,17 @@ rule model_card:
         machine="<results>/machine.json",
     output:
         report(
-            "<results>/models/{variant}/README.md",
+            "<results>/models/{system}/README.md",
             caption="../report/model_card.rst",
             category="Models",
-            labels={"variant": "{variant}"},
+            labels={"model": "{system}"},
         ),
     log:
-        "<logs>/model_card/{variant}.log",
+        "<logs>/model_card/{system}.log",
     benchmark:
-        "<benchmarks>/model_card/{variant}.tsv"
+        "<benchmarks>/model_card/{system}.tsv"
+    wildcard_constraints:
+        system=one_of([*VARIANTS, *BASELINES]),
     localrule: True
     conda:
         "../../envs/report.yaml"
@@ -363,13 +365,52 @@ rule model_card:
         mem_mb=2000,
         runtime=10,
     params:
-        denoiser=section("denoiser"),
+        training=training_settings,
         segmentation=section("segmentation"),
         model=subpath(input.card, parent=True),
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.model_card --model {params.model} --cases {input.cases}"
         " --splits {input.splits} --ceiling {input.ceiling} --provenance {input.provenance} --machine {input.machine}"
-        " --training {params.denoiser:q} --sampling {params.segmentation:q} --output {output} > {log} 2>&1"
+        " {params.training:q} --sampling {params.segmentation:q} --output {output} > {log} 2>&1"
+
+
+rule autoencoder_card:
+    # The same beside each auto-encoder, which is scored by what it reconstructs.
+    input:
+        code=modules("evaluation.autoencoder_card"),
+        card="<results>/models/{autoencoder}/card.json",
+        training="<results>/models/{autoencoder}/log.csv",
+        ceiling=own_ceiling,
+        splits="<results>/splits.csv",
+        provenance="<results>/provenance.json",
+        machine="<results>/machine.json",
+    output:
+        report(
+            "<results>/models/{autoencoder}/README.md",
+            caption="../report/model_card.rst",
+            category="Models",
+            labels={"model": "{autoencoder}"},
+        ),
+    log:
+        "<logs>/model_card/{autoencoder}.log",
+    benchmark:
+        "<benchmarks>/model_card/{autoencoder}.tsv"
+    wildcard_constraints:
+        autoencoder=one_of(AUTOENCODERS),
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        training=training_settings,
+        ceiling=lambda wildcards, input: [f"--ceiling={path}" for path in input.ceiling],
+        model=subpath(input.card, parent=True),
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.autoencoder_card --model {params.model} {params.ceiling}"
+        " --splits {input.splits} --provenance {input.provenance} --machine {input.machine}"
+        " {params.training:q} --output {output} > {log} 2>&1"
 
 
 rule claims:
@@ -421,8 +462,13 @@ rule provenance:
             "<results>/leakage.csv",
             "<results>/scores/cases.csv",
             *collect(
+                "<results>/scores/gate/{variant}/{shard}.csv",
+                variant=GATED,
+                shard=shards(study.shards),
+            ),
+            *collect(
                 "<results>/models/{model}/{part}",
-                model=[*MASK_AUTOENCODERS, "image_autoencoder", *VARIANTS, *BASELINES],
+                model=[*AUTOENCODERS, *VARIANTS, *BASELINES],
                 part=["weights.safetensors", "card.json"],
             ),
             "config/published.csv",

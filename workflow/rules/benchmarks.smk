@@ -144,3 +144,86 @@ rule benchmark_space:
     shell:
         "PYTHONPATH=src python -m universal_diffusion.benchmarks.space --paper {input.paper}"
         " --output-csv {output.csv} > {log} 2>&1"
+
+
+rule benchmark_inference:
+    # A whole CT at the paper's scale beside the plain way, pixel space and discriminative 3-D networks.
+    input:
+        code=modules("benchmarks.inference"),
+        paper="config/paper.yaml",
+    output:
+        csv="benchmarks/inference.csv",
+        md="benchmarks/inference.md",
+    log:
+        "<logs>/benchmark_inference.log",
+    benchmark:
+        "<benchmarks>/benchmark_inference.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 64
+    resources:
+        mem_mb=32000,
+        runtime=30,
+        gpu=1,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.benchmarks.inference --paper {input.paper}"
+        " --output-csv {output.csv} > {log} 2>&1"
+
+
+rule benchmark_segmentation:
+    # A test case of the study by its trained model: the engine, its gate, and the plain way.
+    input:
+        code=modules("benchmarks.segmentation"),
+        weights="<results>/models/mask_clip/weights.safetensors",
+        card="<results>/models/mask_clip/card.json",
+        volumes=volumes("test"),
+        splits="<results>/splits.csv",
+    output:
+        csv="benchmarks/segmentation.csv",
+        md="benchmarks/segmentation.md",
+    log:
+        "<logs>/benchmark_segmentation.log",
+    benchmark:
+        "<benchmarks>/benchmark_segmentation.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 64
+    resources:
+        mem_mb=16000,
+        runtime=60,
+        gpu=1,
+    params:
+        model=subpath(input.card, parent=True),
+        overlap=study.segmentation.overlap,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.benchmarks.segmentation --model {params.model}"
+        " --volumes {input.volumes} --splits {input.splits} --overlap {params.overlap} --threads {threads}"
+        " --output-csv {output.csv} > {log} 2>&1"
+
+
+rule benchmark_large_ct:
+    # The largest CT from file to files; without the allocator's settings that suit a training, as users run it.
+    input:
+        code=modules("benchmarks.large_ct"),
+        weights="<results>/models/mask_clip/weights.safetensors",
+        card="<results>/models/mask_clip/card.json",
+    output:
+        csv="benchmarks/large_ct.csv",
+        md="benchmarks/large_ct.md",
+    log:
+        "<logs>/benchmark_large_ct.log",
+    benchmark:
+        "<benchmarks>/benchmark_large_ct.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 64
+    resources:
+        mem_mb=16000,
+        runtime=60,
+        gpu=1,
+    params:
+        model=subpath(input.card, parent=True),
+    shell:
+        "unset MALLOC_MMAP_THRESHOLD_ MALLOC_TRIM_THRESHOLD_;"
+        " PYTHONPATH=src python -m universal_diffusion.benchmarks.large_ct --model {params.model} --threads {threads}"
+        " --output-csv {output.csv} > {log} 2>&1"

@@ -20,6 +20,9 @@ from universal_diffusion.errors import InputError
 
 VARIANTS = tuple(system.key for system in systems.VARIANTS)
 BASELINES = tuple(system.key for system in systems.BASELINES)
+MASK_AUTOENCODERS = ("mask_autoencoder", "coarser_mask_autoencoder")
+AUTOENCODERS = (*MASK_AUTOENCODERS, "image_autoencoder")
+MODELS = (*AUTOENCODERS, *VARIANTS, *BASELINES)
 
 # Large tensors come and go in every step of a training: kept by the allocator instead of returned to the kernel each
 # time, they cost half as much (a decoded batch took 0.20 s of CPU time instead of 0.44 s).
@@ -75,6 +78,13 @@ def catalogued():
 
 
 study = validated(config)
+
+TRAININGS = {
+    **dict.fromkeys(MASK_AUTOENCODERS, study.mask_autoencoder.training),
+    "image_autoencoder": study.image_autoencoder.training,
+    **dict.fromkeys(VARIANTS, study.denoiser.training),
+    "segresnet": study.baseline.training,
+}
 
 
 def section(name):
@@ -153,6 +163,24 @@ def predictions(wildcards):
         system=wildcards.system,
         shard=shards(study.shards),
     )
+
+
+def training_log(wildcards):
+    """The log of a model's training, where it has one."""
+    (model,) = wildcards
+    return collect("<results>/models/{model}/log.csv", model={model} & set(TRAININGS))
+
+
+def training_settings(wildcards):
+    """The flag that tells a card's step how the model was trained, where it was."""
+    (model,) = wildcards
+    return [f"--training={json.dumps(asdict(TRAININGS[model]), sort_keys=True)}"] if model in TRAININGS else []
+
+
+def own_ceiling(wildcards):
+    """The rows of a mask auto-encoder's ceiling."""
+    (model,) = wildcards
+    return collect("<results>/models/{model}/ceiling.csv", model={model} & set(MASK_AUTOENCODERS))
 
 
 def origins(wildcards, input):

@@ -26,6 +26,7 @@ use rule mask_autoencoder as counterpart_mask_autoencoder with:
         weights="<results>/counterpart/models/mask_autoencoder/weights.safetensors",
         card="<results>/counterpart/models/mask_autoencoder/card.json",
         log="<results>/counterpart/models/mask_autoencoder/log.csv",
+        ceiling="<results>/counterpart/models/mask_autoencoder/ceiling.csv",
     log:
         "<logs>/counterpart/mask_autoencoder.log",
     benchmark:

@@ -1,0 +1,120 @@
+# The gate of `universal-diffusion segment`: what it keeps and saves, and the truth that it misses, in every evaluated case.
+
+GATED = [variant for variant in VARIANTS if variant.startswith("mask_")]  # predicted noise has no one-step estimate
+
+
+rule gate:
+    input:
+        code=modules("evaluation.gate"),
+        weights="<results>/models/{variant}/weights.safetensors",
+        card="<results>/models/{variant}/card.json",
+        volumes=volumes(),
+        splits="<results>/splits.csv",
+    output:
+        "<results>/scores/gate/{variant}/{shard}.csv",
+    log:
+        "<logs>/gate/{variant}/{shard}.log",
+    benchmark:
+        "<benchmarks>/gate/{variant}/{shard}.tsv"
+    wildcard_constraints:
+        variant=one_of(GATED),
+    conda:
+        "../../envs/train.yaml"
+    threads: study.threads
+    resources:
+        mem_mb=32000,
+        runtime=480,
+        gpu=1,
+    params:
+        settings=section("segmentation"),
+        seed=study.seed,
+        threads=study.threads,
+        model=subpath(input.card, parent=True),
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.gate --model {params.model} --variant {wildcards.variant}"
+        " --volumes {input.volumes} --splits {input.splits} --settings {params.settings:q}"
+        " --study-seed {params.seed} --shard {wildcards.shard} --threads {params.threads}"
+        " --output {output} > {log} 2>&1"
+
+
+rule gate_table:
+    # Its misses against its savings.
+    input:
+        code=modules("evaluation.gate_table"),
+        parts=collect(
+            "<results>/scores/gate/{variant}/{shard}.csv",
+            variant=GATED,
+            shard=shards(study.shards),
+        ),
+    output:
+        csv=report(
+            "<results>/tables/gate.csv",
+            caption="../report/gate.rst",
+            category="Tables",
+            labels={"what": "the gate's savings and misses"},
+        ),
+        md="<results>/tables/gate.md",
+    log:
+        "<logs>/gate_table.log",
+    benchmark:
+        "<benchmarks>/gate_table.tsv"
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        cohort=study.cohort,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.gate_table --parts {input.parts}"
+        " --cohort {params.cohort:q} --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
+
+
+rule sampling_sweep:
+    # Dice against seconds over steps, ensemble, gate and warm start. Not part of a study, because seconds need a machine
+    # with nothing else to do: `snakemake --cores all sampling_sweep`.
+    input:
+        code=modules("evaluation.sweep"),
+        weights="<results>/models/mask_clip/weights.safetensors",
+        card="<results>/models/mask_clip/card.json",
+        volumes=volumes(),
+        splits="<results>/splits.csv",
+    output:
+        csv=report(
+            "<results>/tables/sampling.csv",
+            caption="../report/sampling.rst",
+            category="Data",
+            labels={"what": "Dice against seconds"},
+        ),
+        md="<results>/tables/sampling.md",
+        png=report(
+            "<results>/figures/sampling.png",
+            caption="../report/sampling.rst",
+            category="Data",
+            labels={"what": "Dice against seconds, drawn"},
+        ),
+        svg="<results>/figures/sampling.svg",
+    log:
+        "<logs>/sampling_sweep.log",
+    benchmark:
+        "<benchmarks>/sampling_sweep.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: study.threads
+    resources:
+        mem_mb=32000,
+        runtime=720,
+        gpu=1,
+    params:
+        settings=section("segmentation"),
+        cohort=study.cohort,
+        seed=study.seed,
+        threads=study.threads,
+        model=subpath(input.card, parent=True),
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.sweep --model {params.model}"
+        " --volumes {input.volumes} --splits {input.splits} --settings {params.settings:q}"
+        " --study-seed {params.seed} --threads {params.threads} --cohort {params.cohort:q}"
+        " --output-csv {output.csv} --output-md {output.md} --output-png {output.png} --output-svg {output.svg}"
+        " > {log} 2>&1"
