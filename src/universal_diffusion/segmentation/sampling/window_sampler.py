@@ -5,6 +5,7 @@ depend on the rows beside it on no device that was tried, and kernels can be com
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -46,6 +47,8 @@ class WindowSampler:
         self.names = tuple(targets)
         self.triples = max(1, sampling.batch // sampling.ensemble)
         self._chunks = chunks(sampling.ensemble, sampling.batch)
+        # All cores draw noise while a GPU computes; one is too slow for it.
+        self._map = map if bundle.device.type == "cpu" else ThreadPoolExecutor().map
         ids = torch.tensor([target(name).id for name in self.names], device=bundle.device)
         self._embeddings = bundle.embedding(ids)
         if sampling.warm_start is not None and kept is None:
@@ -100,11 +103,11 @@ class WindowSampler:
         places = [Window(int(z), *map(int, self.latents.windows.starts[window])) for z, window, _ in triples]
 
         def noise(draw: int) -> Tensor:
-            drawn = [
-                window_noise(self.seed, self.names[k], [place], samples, draw, shape)
-                for place, k in zip(places, triples[:, 2], strict=True)
-            ]
-            return _uploaded(torch.from_numpy(np.concatenate(drawn)), self.bundle.device)
+            def drawn(place: Window, k: int) -> np.ndarray:
+                return window_noise(self.seed, self.names[k], [place], samples, draw, shape)
+
+            rows = np.concatenate(list(self._map(drawn, places, triples[:, 2])))
+            return _uploaded(torch.from_numpy(rows), self.bundle.device)
 
         return noise
 
