@@ -143,6 +143,11 @@ def test_wrong_use_is_one_line_and_status_2(ct, model, tmp_path, monkeypatch, ca
     assert problem in line
 
 
+def _listen_to_ctrl_c():
+    """Tests that a shell runs in its background are deaf to it, and so are their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_interrupted_runs_go_on_to_the_same_bytes(model, tmp_path, capsys):
     deep, through, stopped = save_ct(tmp_path / "deep.nii.gz", depth=150), tmp_path / "through", tmp_path / "stopped"
     more = ("--steps", "2", "--no-maps")
@@ -150,7 +155,9 @@ def test_interrupted_runs_go_on_to_the_same_bytes(model, tmp_path, capsys):
     assert "goes on, " not in capsys.readouterr().err
     command = [sys.executable, "-m", "universal_diffusion.cli", "segment", "-i", deep, "-o", stopped, "--model", model]
     for number, stop in enumerate((signal.SIGKILL, signal.SIGINT), 1):
-        with subprocess.Popen([*command, *QUICK, *more], stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            [*command, *QUICK, *more], stderr=subprocess.PIPE, text=True, preexec_fn=_listen_to_ctrl_c
+        ) as process:
             while len(list((stopped / UNFINISHED).glob("slab_*"))) < number:
                 assert process.poll() is None, process.stderr.read()
                 time.sleep(0.01)
