@@ -1,6 +1,7 @@
 """The step: which cases and targets it predicts, where, and that a case's bytes are its own."""
 
 import json
+import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -62,6 +63,22 @@ def test_shards_and_repetition_give_the_same_bytes(monkeypatch, cohort, model):
     shards = [run(monkeypatch, cohort, model, cohort / f"shard{i}", f"{i}-of-2") for i in (1, 2)]
     assert not shards[0].keys() & shards[1].keys()
     assert whole == shards[0] | shards[1] == run(monkeypatch, cohort, model, cohort / "again")
+
+
+def test_a_shard_that_was_cut_off_finds_its_slabs_again(monkeypatch, cohort, model, capsys):
+    def cut_off(store, native, folder, *_, **__):
+        if folder.name == "liver_4":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(study, "write_native", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            run(patched, cohort, model, cohort / "cut")
+    shutil.rmtree(cohort / "cut")  # as Snakemake does with what a failed job leaves
+    capsys.readouterr()
+    assert run(monkeypatch, cohort, model, cohort / "cut") == run(monkeypatch, cohort, model, cohort / "whole")
+    assert capsys.readouterr().err.count("goes on, ") == 2
+    assert not list(cohort.glob(".unfinished*"))
 
 
 def test_a_cases_seed_is_its_own():

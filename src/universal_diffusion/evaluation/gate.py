@@ -2,8 +2,9 @@
 
     python -m universal_diffusion.evaluation.gate --model DIR --volumes DIR... --splits CSV --settings JSON ...
 
-The gate is the command line's (`presets.GATE`), the targets are those annotated in a case, and a network call is one
-denoiser step of one sample in one window. Truth is counted on the harmonised grid, where the gate works.
+The gate is the configuration's or, where that has none, the command line's (`presets.GATE`); the targets are those
+annotated in a case, and a network call is one denoiser step of one sample in one window. Truth is counted on the
+harmonised grid, where the gate works.
 """
 
 import argparse
@@ -78,7 +79,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, required=True, help="CPU threads; sums depend on it")
     parser.add_argument("--output", type=Path, required=True, help="table to write")
     arguments = parser.parse_args()
-    sampling = replace(read_json(Segmentation, arguments.settings, "configuration.segmentation"), gate=GATE)
+    sampling = read_json(Segmentation, arguments.settings, "configuration.segmentation")
+    sampling = replace(sampling, gate=sampling.gate or GATE)
     splits = read_splits(arguments.splits)
     parts = {(row.source, row.case): row.part for row in splits}
     volumes = shard_of(volumes_of(arguments.volumes, splits, EVALUATED), arguments.shard)

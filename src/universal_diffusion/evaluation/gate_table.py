@@ -26,7 +26,8 @@ NOTES = (
     "Lost: cases that hold the target, of which the gate kept no voxel. n: cases in which it is annotated, and of them "
     "those that hold it. Annotated targets only, on the harmonised grid, validation and test cases together.",
     f"The gate is that of `universal-diffusion segment`: every {GATE.every} slices, probability {GATE.threshold:g}, "
-    f"{GATE.margin_mm:g} mm. The tables of Dice are made without it.",
+    f"{GATE.margin_mm:g} mm; the tables of Dice are made without it. Where the configuration has a gate, it is that "
+    "one, and Dice is with it.",
 )
 
 

@@ -3,15 +3,18 @@
     python -m universal_diffusion.segmentation.study --model DIR --volumes DIR... --splits CSV --settings JSON ...
 
 Writes `<output>/<source>/<case>/<target>{,_mean,_variance}.nii.gz` on the CT's own grid for the targets
-annotated in the case, because only those can be scored.
+annotated in the case, because only those can be scored. Until a shard is whole its slabs lie beside the output, in
+`.unfinished-<output>`, where a job that was cut off finds them again.
 """
 
 import argparse
+import shutil
 import sys
-import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 from universal_diffusion.errors import one_line_errors
+from universal_diffusion.files import sha256
 from universal_diffusion.method.bundle import Bundle, load_bundle
 from universal_diffusion.preparation.shards import shard_of
 from universal_diffusion.preparation.splits import EVALUATED, read_splits, volumes_of
@@ -19,6 +22,7 @@ from universal_diffusion.segmentation.outputs.native_files import write_native
 from universal_diffusion.segmentation.sampling.noise import case_seed
 from universal_diffusion.segmentation.sampling.run import sample_volume
 from universal_diffusion.segmentation.sampling.runtime import start_torch
+from universal_diffusion.segmentation.sampling.slab_store import SlabStore
 from universal_diffusion.settings import Segmentation, read_json
 from universal_diffusion.volumes import Volume, VolumeFile
 
@@ -30,24 +34,29 @@ def predict_cases(
 ) -> None:
     """Segment every volume's annotated targets; each case's progress goes to stderr."""
     output.mkdir(parents=True, exist_ok=True)
+    unfinished = output.with_name(f".unfinished-{output.name}")
     for number, path in enumerate(volumes, 1):
         with VolumeFile(path) as file:
             volume = file.read()
         print(f"case {number}/{len(volumes)}: {volume.source} {volume.case}", file=sys.stderr, flush=True)
         if volume.annotated:
-            _predict_case(bundle, volume, sampling, study_seed, output, threads)
+            case = Path(volume.source, volume.case)
+            given = {"volume": sha256(path), "threads": threads}
+            store = _sampled(bundle, volume, sampling, study_seed, unfinished / case, given)
+            write_native(store, volume.native_grid, output / case, WRITTEN, threads=threads)
+            store.close()
+    shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _predict_case(
-    bundle: Bundle, volume: Volume, sampling: Segmentation, study_seed: int, output: Path, threads: int
-) -> None:
+def _sampled(
+    bundle: Bundle, volume: Volume, sampling: Segmentation, study_seed: int, folder: Path, given: dict
+) -> SlabStore:
     seed = case_seed(study_seed, volume.source, volume.case)
-    with tempfile.TemporaryDirectory(dir=output, prefix=".slabs-") as work:
-        store = sample_volume(
-            bundle, volume.image, volume.grid, volume.annotated, sampling, seed, Path(work), identity={}, show=True
-        )
-        write_native(store, volume.native_grid, output / volume.source / volume.case, WRITTEN, threads=threads)
-        store.close()
+    weights = bundle.card["weights_sha256"]
+    identity = {"weights": weights, "sampling": asdict(sampling), "seed": seed} | given
+    return sample_volume(
+        bundle, volume.image, volume.grid, volume.annotated, sampling, seed, folder, identity, show=True
+    )
 
 
 @one_line_errors

@@ -17,7 +17,8 @@ from universal_diffusion.errors import InputError
 from universal_diffusion.method.diffusion import GaussianDiffusion
 from universal_diffusion.segmentation.sampling.gate import gate, looked_at
 from universal_diffusion.segmentation.sampling.image_latents import ImageLatents
-from universal_diffusion.segmentation.sampling.kept import read_kept, write_kept
+from universal_diffusion.segmentation.sampling.kept import Kept, read_kept, write_kept
+from universal_diffusion.segmentation.sampling.windows import Windows
 from universal_diffusion.targets import target
 
 PATCH, FACTOR, SHARPNESS = 8, 2, 8.0
@@ -216,6 +217,13 @@ def test_estimates_are_those_of_the_nearest_slice_looked_at():
     assert np.allclose(kept.estimates(k, z, w)[:, 0], avg_pool2d(cuts, FACTOR)[:, 0].numpy() + shift - 0.65, atol=1e-3)
     assert len(kept.latents) == kept.pairs[:, kept.looked].sum()
     assert looked(image, sampling=replace(SAMPLING, warm_start=None)).latents.size == 0
+
+
+def test_a_pair_kept_between_two_looks_without_body_starts_from_nothing():
+    windows = Windows((8, 8), 8, 0.0)
+    body = np.array([[False], [True], [False]])
+    kept = Kept(("liver",), windows, body, np.array([0, 2]), body[None], np.zeros((0, 1, 2, 2), np.float16))
+    assert not kept.estimates(*np.argwhere(kept.pairs).T).any()
 
 
 def test_only_the_last_step_is_asked():

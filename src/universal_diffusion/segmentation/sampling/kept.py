@@ -52,11 +52,16 @@ class Kept:
     def estimates(self, targets: np.ndarray, slices: np.ndarray, windows: np.ndarray) -> np.ndarray:
         """Estimates of z0 for N kept pairs (k, z, w): (N, C, h, w) float32.
 
-        Each is from the nearest slice looked at where target and window are kept too, the lower of two equally near.
+        Each is from the nearest slice looked at where target and window are kept too, the lower of two equally near;
+        zero where there is none: in a window whose body lies between two slices looked at.
         """
         distances = np.abs(np.asarray(slices)[:, None] - self.looked).astype(float)
         distances[~self.pairs[np.asarray(targets)[:, None], self.looked, np.asarray(windows)[:, None]]] = np.inf
-        return self.latents[self._rows[distances.argmin(1), targets, windows]].astype(np.float32)
+        seen = np.isfinite(distances).any(1)
+        found = np.zeros((len(seen), *self.latents.shape[1:]), np.float32)
+        rows = self._rows[distances.argmin(1), targets, windows]
+        found[seen] = self.latents[rows[seen]]
+        return found
 
     @cached_property
     def _rows(self) -> np.ndarray:
