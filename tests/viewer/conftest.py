@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 
 from universal_diffusion.errors import InputError
+from universal_diffusion.segmentation.inputs.ct_hash import ct_sha256
+from universal_diffusion.segmentation.inputs.ct_input import read_ct
 from universal_diffusion.targets import target
 from universal_diffusion.viewer import library
 from universal_diffusion.volumes import Grid
@@ -175,7 +177,15 @@ def result(tmp_path, monkeypatch) -> Path:
         targets[name] = {"id": target(name).id, "voxels": int(mask.sum()), **facts}
     report = {
         "version": "0.1.0",
-        "ct": {"path": "ct.nii.gz", "format": "NIfTI", "shape": shape, "spacing_mm": [2, 2, 3], "notes": []},
+        "ct": {
+            "path": "ct.nii.gz",
+            "format": "NIfTI",
+            "shape": shape,
+            "spacing_mm": [2, 2, 3],
+            "series": None,
+            "notes": [],
+        },
+        "identity": {"ct_sha256": ct_sha256(read_ct(Path("ct.nii.gz")))},
         "model": {"path": "models/mask_clip", "card": {"cohort": "two balls </script> <!-- of test"}},
         "sampling": {"sampler": "ddim", "steps": 10, "ensemble": 5},
         "seed": 0,

@@ -14,11 +14,11 @@ from universal_diffusion.colours import colour
 from universal_diffusion.errors import InputError
 from universal_diffusion.files import write_text
 from universal_diffusion.segmentation.inputs.ct import CT
-from universal_diffusion.segmentation.inputs.ct_input import read_ct
-from universal_diffusion.segmentation.report import REPORT, VIEW, read_report
+from universal_diffusion.segmentation.report import VIEW
 from universal_diffusion.targets import target
 from universal_diffusion.viewer.library import niivue
 from universal_diffusion.viewer.reduction import Reduction, reduction
+from universal_diffusion.viewer.source import result_report, segmented_ct
 from universal_diffusion.viewer.volumes import Shown, packed_ct, shown
 
 CT_VOXELS, MAP_VOXELS = 12_000_000, 4_000_000  # on the page; more of the CT's are averaged in blocks
@@ -33,25 +33,20 @@ def write_page(result: Path, ct: CT | None = None, full: bool = False) -> Path:
         full: every voxel, however large the page becomes.
 
     Raises:
-        InputError: no result there, its CT is not where it was, another CT was given, a file is missing or damaged, or
-            the package was installed without niivue.
+        InputError: no result there, its CT is not where it was, another CT was given, a file is missing or damaged, the
+            folder cannot be written to, or the package was installed without niivue.
     """
     result = Path(result)
-    report = read_report(result)
-    if report is None:
-        raise InputError(result, f"holds no {REPORT}", "give the folder that `universal-diffusion segment` wrote")
+    report = result_report(result)
     script, licences = niivue()
-    ct = ct or _ct_again(report)
-    if list(ct.grid.shape) != report["ct"]["shape"]:
-        wanted = " x ".join(map(str, report["ct"]["shape"]))
-        raise InputError(ct.path, f"is another CT than the one segmented, of {wanted} voxels", "give that with --ct")
+    ct = segmented_ct(result, report, ct)
     coarse = reduction(ct.grid, None if full else CT_VOXELS)
     maps = reduction(ct.grid, None if full else MAP_VOXELS)
     targets = sorted(map(target, report["targets"]), key=lambda one: one.id)
     found = [shown(result, one, coarse, maps) for one in targets]
     volumes = {"ct": packed_ct(ct.hu, coarse)} | _volumes(found)
     page = Template(_asset("view.html")).substitute(
-        title=escape(Path(report["ct"]["path"]).name),
+        title=escape(_ct_name(report)),
         style=_asset("view.css"),
         facts=json.dumps(_facts(report, found, coarse, maps), sort_keys=True).replace("<", "\\u003c"),
         volumes="\n".join(f'<script type="text/plain" id="{name}">{text}</script>' for name, text in volumes.items()),
@@ -60,7 +55,13 @@ def write_page(result: Path, ct: CT | None = None, full: bool = False) -> Path:
         drawing=_asset("drawing.js"),
         panel=_asset("panel.js"),
     )
-    write_text(result / VIEW, page)
+    try:
+        write_text(result / VIEW, page)
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror})"
+        raise InputError(
+            result / VIEW, problem, "make room and make it writable, or copy the result elsewhere"
+        ) from None
     return result / VIEW
 
 
@@ -68,11 +69,9 @@ def _asset(name: str) -> str:
     return files("universal_diffusion.viewer").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def _ct_again(report: Mapping) -> CT:
-    path = Path(report["ct"]["path"])
-    if not path.exists():
-        raise InputError(path, "is not there any more, the result was made from it", "say where it is now with --ct")
-    return read_ct(path)
+def _ct_name(report: Mapping) -> str:
+    """The CT's file name, with "?" for what is no text in it."""
+    return Path(report["ct"]["path"]).name.encode("utf-8", "replace").decode("utf-8")
 
 
 def _volumes(found: list[Shown]) -> dict[str, str]:
@@ -85,8 +84,8 @@ def _facts(report: Mapping, found: list[Shown], coarse: Reduction, maps: Reducti
     voxels = {one.target.id: report["targets"][one.target.name]["voxels"] for one in found}
     layers = sorted(found, key=lambda one: (one.target.kind != "organ", -voxels[one.target.id], one.target.id))
     return {
-        "ct": Path(report["ct"]["path"]).name,
-        "described": _described(report, coarse, maps),
+        "ct": _ct_name(report),
+        "described": _described(coarse, maps),
         "made": _made(report),
         "shape": coarse.grid.shape,
         "file_axes": _file_axes(coarse.grid.affine),
@@ -116,9 +115,9 @@ def _target_facts(one: Shown, facts: Mapping, coarse: Reduction) -> dict:
     }
 
 
-def _described(report: Mapping, coarse: Reduction, maps: Reduction) -> str:
-    shape, spacing = report["ct"]["shape"], report["ct"]["spacing_mm"]
-    text = f"{' x '.join(map(str, shape))} voxels of {' x '.join(f'{edge:g}' for edge in spacing)} mm"
+def _described(coarse: Reduction, maps: Reduction) -> str:
+    spacing = " x ".join(f"{edge:.4g}" for edge in coarse.full.spacing_mm)
+    text = f"{' x '.join(map(str, coarse.full.shape))} voxels of {spacing} mm"
     if max(coarse.factors) > 1:
         text += f"; shown here in blocks of {' x '.join(map(str, coarse.factors))} (all voxels: --full)"
     if maps.factors != coarse.factors:

@@ -2,12 +2,15 @@
 
 import base64
 import gzip
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
 import numpy as np
+from nibabel.wrapstruct import WrapStructError
 
+from universal_diffusion.datasets.nifti import UNREADABLE
 from universal_diffusion.errors import InputError
 from universal_diffusion.targets import Target
 from universal_diffusion.viewer.reduction import Part, Reduction, block_means, reduced_levels
@@ -71,30 +74,35 @@ def shown(folder: Path, target: Target, masks: Reduction, maps: Reduction) -> Sh
 def _mask(folder: Path, target: Target, grid: Grid) -> np.ndarray:
     path = folder / f"{target.slug}.nii.gz"
     if path.exists():
-        return _levels(path, grid)[0]
+        return levels_of(path, grid)[0]
     if (folder / MULTILABEL).exists():
-        return (_levels(folder / MULTILABEL, grid)[0] == target.id).astype(np.uint8)
+        return (levels_of(folder / MULTILABEL, grid)[0] == target.id).astype(np.uint8)
     raise InputError(path, "is missing", "run `universal-diffusion segment` again with masks as NIfTI")
 
 
 def _map(path: Path, reduced: Reduction) -> str:
     if not path.exists():
         return ""
-    levels, slope = _levels(path, reduced.full)
+    levels, slope = levels_of(path, reduced.full)
     part = reduced_levels(levels, reduced)
     return packed(part.values, part.grid, slope) if part else ""
 
 
-def _levels(path: Path, grid: Grid) -> tuple[np.ndarray, float]:
+def levels_of(path: Path, grid: Grid) -> tuple[np.ndarray, float]:
     """The numbers of a file from 0 to 255, and what one of them is worth."""
+    again = "run `universal-diffusion segment` again"
     try:
-        image = nibabel.load(path)
-        levels = np.asarray(image.dataobj.get_unscaled())
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError) as error:
-        raise InputError(path, f"cannot be read ({error})", "run `universal-diffusion segment` again") from None
-    same = levels.shape == tuple(grid.shape) and np.allclose(image.affine, grid.affine, atol=1e-2)
-    if levels.dtype != np.uint8 or not same:
-        raise InputError(path, "is not on the grid of the CT", "give the CT that was segmented with --ct PATH")
+        with gzip.open(path) as stream:
+            image = nibabel.Nifti1Image.from_stream(stream)
+            same = image.shape == tuple(grid.shape) and np.allclose(image.affine, grid.affine, atol=1e-2)
+            if image.get_data_dtype() != np.uint8 or not same:
+                raise InputError(path, "is not on the grid of the CT", again)
+            levels = np.asarray(image.dataobj.get_unscaled())
+            while stream.read(2**20):
+                pass  # gzip compares the checksum at the end
+    except (*UNREADABLE, WrapStructError) as error:
+        reason = textwrap.shorten(str(error), 160) or type(error).__name__
+        raise InputError(path, f"cannot be read ({reason})", again) from None
     return levels, float(image.dataobj.slope)
 
 
