@@ -1,5 +1,6 @@
 """The command line: what it lists, what its help says, how it refuses."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -8,9 +9,17 @@ import time
 import pytest
 
 from universal_diffusion import cli
+from universal_diffusion.errors import one_line_errors
 from universal_diffusion.targets import all_targets
 
-CARD = {"targets": ["liver", "liver tumor"], "cohort": "none", "spacing_mm": [1, 1, 1], "hu_window": [0, 1], "patch": 8}
+CARD = {
+    "targets": ["liver", "liver tumor"],
+    "cohort": "none",
+    "prediction": "mask",
+    "spacing_mm": [1, 1, 1],
+    "hu_window": [0, 1],
+    "patch": 8,
+}
 
 
 def refusal(capsys, *arguments: str) -> str:
@@ -59,6 +68,37 @@ def test_wrong_use_ends_in_status_2(capsys):
     assert "required" in refusal(capsys, "segment", "-i", "ct.nii")
     assert "COMMAND" in refusal(capsys)
     assert "holds no segmentation.json" in refusal(capsys, "view", "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "a file that is written: cannot be read or written (No space",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "out"),
+            "out: cannot be read or written (Read-only file system)",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "out"),
+            "out: cannot be read or written (Permission denied)",
+        ),
+        (PermissionError(errno.EPERM, "Operation not permitted"), None),  # of a process, say
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "out"), None),
+        (OSError("of a library"), None),
+    ],
+)
+def test_what_the_disk_refuses_is_one_line_and_no_other_error_is(capsys, error, told):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit if told else type(error)):
+        one_line_errors(main)()
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {told}") if told else not said
+    assert said.count("\n") == bool(told)
 
 
 @pytest.mark.parametrize("command", [[], ["segment"], ["targets"], ["view"], ["check-dataset"]])

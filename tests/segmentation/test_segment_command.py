@@ -1,6 +1,8 @@
 """`universal-diffusion segment` as a person uses it: one CT, many, again, interrupted, and refused."""
 
+import fcntl
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from universal_diffusion import cli
-from universal_diffusion.files import sha256
+from universal_diffusion.files import sha256, write_json
 from universal_diffusion.segmentation.cases import case_names
 from universal_diffusion.segmentation.command import UNFINISHED
 
@@ -72,9 +74,10 @@ def test_what_is_there_is_not_made_again(ct, model, tmp_path, capsys):
     assert told.out == first
     assert "holds this very result already" in told.err
     assert (tmp_path / "segmentation.json").stat().st_mtime_ns == stamp
-    (tmp_path / "liver.nii.gz").unlink()
-    assert segment(model, ct, tmp_path, "--no-maps") == 0  # a mask is missing
-    assert (tmp_path / "liver.nii.gz").exists()
+    whole = (tmp_path / "liver.nii.gz").read_bytes()
+    (tmp_path / "liver.nii.gz").write_bytes(whole[:-9])
+    assert segment(model, ct, tmp_path, "--no-maps") == 0  # a mask is cut off
+    assert (tmp_path / "liver.nii.gz").read_bytes() == whole
     for more in (["--overwrite"], ["--seed", "1"]):
         stamp = (tmp_path / "segmentation.json").stat().st_mtime_ns
         assert segment(model, ct, tmp_path, "--no-maps", *more) == 0
@@ -89,6 +92,44 @@ def test_what_is_there_is_not_made_again(ct, model, tmp_path, capsys):
     }
     assert segment(model, ct, tmp_path, "--multilabel", "--separate", "--no-maps") == 0
     assert {"segmentation.nii.gz", "liver.nii.gz"} <= {path.name for path in tmp_path.iterdir()}
+    assert segment(model, ct, tmp_path, "--no-maps") == 0  # fewer files are another result
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "liver.nii.gz",
+        "spleen.nii.gz",
+        "overview.png",
+        "segmentation.json",
+    }
+
+
+def test_remains_of_a_run_killed_at_its_very_end_are_removed(ct, model, tmp_path, capsys):
+    assert segment(model, ct, tmp_path, "--no-maps") == 0
+    whole = written(tmp_path)
+    identity = json.loads((tmp_path / "segmentation.json").read_text())["identity"]
+    write_json(tmp_path / ".writing.json", ["liver.nii.gz"])
+    write_json(tmp_path / UNFINISHED / "identity.json", {"identity": identity, "targets": ["spleen", "liver"]})
+    assert segment(model, ct, tmp_path, "--no-maps") == 0
+    assert "holds this very result already" in capsys.readouterr().err
+    assert written(tmp_path) == whole
+    write_json(tmp_path / UNFINISHED / "identity.json", {"identity": identity | {"seed": 9}, "targets": ["liver"]})
+    assert segment(model, ct, tmp_path, "--no-maps") == 0
+    assert (tmp_path / UNFINISHED).exists()  # work of another run
+
+
+def test_a_second_run_on_one_folder_is_refused(ct, model, tmp_path, capsys):
+    cts = save_ct(tmp_path / "cts" / "a.nii").parent
+    save_ct(cts / "b.nii")
+    for given, locked, code in ((ct, "one", 2), (cts, "many", 2), (cts, "many/b", 1)):
+        out = tmp_path / locked
+        out.mkdir(exist_ok=True)
+        with open(out / ".lock", "w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            assert segment(model, given, tmp_path / locked.split("/")[0], "--no-maps") == code
+        errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert errors == [f"error: {out}: another run is at work in it; wait for its end, or give another --output"]
+        assert [path.name for path in out.iterdir()] == [".lock"]
+    assert (tmp_path / "many" / "a" / "segmentation.json").exists()
+    assert segment(model, ct, tmp_path / "one", "--no-maps") == 0  # what a killed run leaves locks nothing
+    assert not (tmp_path / "one" / ".lock").exists()
 
 
 def test_a_folder_of_cts_goes_on_after_one_that_fails(model, tmp_path, capsys):
@@ -118,6 +159,7 @@ def test_names_of_cases():
 
 
 def test_quiet_says_nothing(ct, model, tmp_path, capfd):
+    write_json(tmp_path / UNFINISHED / "identity.json", {"identity": "of another run"})
     assert segment(model, ct, tmp_path, "-q") == 0
     assert capfd.readouterr() == ("", "")
 
@@ -129,6 +171,8 @@ def test_quiet_says_nothing(ct, model, tmp_path, capfd):
         (["--targets", "prostate"], "was not annotated in what the model"),
         (["--steps", "101"], "101 sampling steps: expected 1 to 100"),
         (["--warm-start", "50", "--no-gate"], "--warm-start: needs the gate's estimates"),
+        (["--warm-start", "50", "--no-gate"], "and --no-gate does without; leave out one of the two"),
+        (["-o", "ct.nii/out"], "cannot be read or written (Not a directory)"),
         (["--device", "cuda:77"], "torch sees no GPU"),
         (["-i", "nowhere.nii"], "nowhere.nii: does not exist"),
         (["-o", "ct.nii"], "is a file, expected a folder"),
@@ -141,6 +185,19 @@ def test_wrong_use_is_one_line_and_status_2(ct, model, tmp_path, monkeypatch, ca
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert problem in line
+
+
+def test_a_warm_start_without_a_gate_names_the_cause(ct, model, tmp_path, capsys):
+    command = ["segment", "-i", str(ct), "-o", str(tmp_path / "out"), "--device", "cpu", "--warm-start", "50"]
+    of_noise = shutil.copytree(model, tmp_path / "noise")
+    write_json(of_noise / "card.json", json.loads((of_noise / "card.json").read_text()) | {"prediction": "noise"})
+    for more, cause in (
+        (["--model", str(model), "--best"], "--best has no gate; leave out one of the two (for as many samples behind"),
+        (["--model", str(of_noise)], f"{of_noise} predicts the noise, which has no gate; leave it out"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main([*command, *more])
+        assert f"error: --warm-start: needs the gate's estimates, and {cause}" in capsys.readouterr().err
 
 
 def _listen_to_ctrl_c():

@@ -1,8 +1,12 @@
 """A CT from Python: arrays on its own grid, files beside, and nothing left behind."""
 
 import json
+import os
 import re
+import resource
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,8 +18,10 @@ import pytest
 
 import universal_diffusion
 from universal_diffusion import Segmenter
-from universal_diffusion.errors import InputError
+from universal_diffusion.errors import InputError, of_the_disk
 from universal_diffusion.files import sha256, write_json
+from universal_diffusion.segmentation.inputs.ct_hash import ct_sha256
+from universal_diffusion.segmentation.inputs.ct_input import read_ct
 from universal_diffusion.segmentation.outputs.export import Outputs
 from universal_diffusion.segmentation.presets import PRESETS, sampling_of
 from universal_diffusion.settings import Segmentation
@@ -41,6 +47,11 @@ def ct(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def segmenter(model) -> Segmenter:
     return Segmenter.load(model, device="cpu", threads=1)
+
+
+@pytest.fixture
+def small_outputs() -> Outputs:
+    return Outputs(masks=False, multilabel=True, maps=False, dicom_seg=False, overview=False)
 
 
 def test_arrays_are_those_of_the_files(ct, segmenter, tmp_path):
@@ -77,9 +88,13 @@ def test_the_report_says_what_was_done_and_what_came_out(ct, segmenter, model, t
         *report["files"].values(),
         "segmentation.json",
     }
+    assert report["bytes"] == {
+        path.name: path.stat().st_size for path in tmp_path.iterdir() if path.name != "segmentation.json"
+    }
     assert report["model"]["weights_sha256"] == sha256(model / "weights.safetensors")
     assert report["ct"] == {
         "path": str(ct),
+        "series": None,
         "format": "NIfTI",
         "shape": [44, 8, 40],
         "spacing_mm": [5, 8, 4],
@@ -150,6 +165,54 @@ def test_a_result_takes_the_place_of_an_earlier_one(ct, segmenter, tmp_path):
     }
 
 
+def test_a_dicom_report_names_its_series_and_an_absolute_path(
+    segmenter, write_slice, small_outputs, tmp_path, monkeypatch
+):
+    for number in range(4):
+        hu = np.full((32, 40), -1000)
+        hu[4:28, 4:36] = 40
+        write_slice(tmp_path / "series" / f"{number}.dcm", hu, (0, 0, 6 * number), SeriesInstanceUID="1.2.3.4")
+    monkeypatch.chdir(tmp_path)
+    with segmenter.segment("series", ["liver"], replace(SAMPLING, steps=1)) as found:
+        report = json.loads(found.save("out", small_outputs).read_text())
+    assert report["ct"]["path"] == str(tmp_path / "series")
+    assert report["ct"]["series"] == "1.2.3.4"
+    assert report["identity"]["ct_sha256"] == ct_sha256(read_ct(tmp_path / "series"))
+
+
+def test_a_save_that_was_cut_off_leaves_nothing_behind_the_next(ct, segmenter, small_outputs, tmp_path):
+    both = replace(small_outputs, masks=True)
+    names = {"liver.nii.gz", "segmentation.nii.gz", "segmentation_labels.txt", "segmentation_labels.ctbl"}
+    with segmenter.segment(ct, ["liver"], replace(SAMPLING, steps=1)) as found:
+        found.save(tmp_path, both)
+        assert {path.name for path in tmp_path.iterdir()} == {*names, "segmentation.json"}
+        room = resource.getrlimit(resource.RLIMIT_FSIZE)
+        ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:  # a disk that is full after the mask and the list of files
+            resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "segmentation.nii.gz").stat().st_size - 1, room[1]))
+            with pytest.raises(OSError, match="File too large") as caught:
+                found.save(tmp_path, both)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, room)
+            signal.signal(signal.SIGXFSZ, ignored)
+        assert "cannot be read or written (File too large)" in str(of_the_disk(caught.value))
+        assert ".writing.json" in {path.name for path in tmp_path.iterdir()}
+        (tmp_path / "liver.nii.gz").write_bytes(b"of the run that was cut off")
+        # As `whole_file` names it, by a process that is no more.
+        (tmp_path / f".partial-{socket.gethostname()}-{2**22 + 1}-liver.nii.gz").write_bytes(b"half")
+        found.save(tmp_path, small_outputs)
+    assert {path.name for path in tmp_path.iterdir()} == {*names - {"liver.nii.gz"}, "segmentation.json"}
+
+
+def test_a_closed_result_says_so(ct, segmenter, tmp_path):
+    with segmenter.segment(ct, ["liver"], replace(SAMPLING, steps=1)) as found:
+        pass
+    for use in (lambda: found.mask("liver"), lambda: found.facts, lambda: found.save(tmp_path / "out")):
+        with pytest.raises(InputError, match="its result is closed; use it inside its `with`"):
+            use()
+    assert not (tmp_path / "out").exists()
+
+
 def test_unknown_and_untrained_targets_are_refused_before_anything_is_read(segmenter, tmp_path):
     with pytest.raises(InputError, match="nearest: spleen"):
         segmenter.segment(tmp_path / "no.nii", ["spleeen"])
@@ -162,7 +225,14 @@ def test_unknown_and_untrained_targets_are_refused_before_anything_is_read(segme
     [
         (lambda card: card["architecture"]["denoiser"].update(channels=[8, 16]), "another architecture"),
         (lambda card: card.pop("targets"), "no segmentation model"),
-        (lambda card: card.pop("spacing_mm"), "does not say 'spacing_mm'"),
+        (lambda card: card.pop("spacing_mm"), r"card\.json\.spacing_mm: is missing.*copy the model"),
+        (lambda card: card.update(spacing_mm=None), r"card\.json\.spacing_mm: is None, expected a list of 3"),
+        (lambda card: card.update(spacing_mm=[1, 0, 1]), r"expected edges above 0"),
+        (lambda card: card.update(hu_window=[250, -175]), "a window that ascends"),
+        (lambda card: card.update(patch=0), "says patch 0, expected at least 1"),
+        (lambda card: card.pop("prediction"), r"card\.json\.prediction: is missing"),
+        (lambda card: card.update(prediction="x0"), "expected one of mask, noise"),
+        (lambda card: card.update(targets=["liver", "soul"]), "names 'soul', which is none of the 29"),
         (lambda card: card.update(weights_sha256="0"), "not the file its card"),
     ],
 )
@@ -178,6 +248,25 @@ def test_models_that_do_not_fit(model, tmp_path, damage, problem):
 def test_devices_that_are_not_there(model):
     with pytest.raises(InputError, match=r"cuda:99.*torch sees"):
         Segmenter.load(model, device="cuda:99")
+    with pytest.raises(InputError, match="'tpu': is none of auto, cpu, gpu, cuda and cuda:1; give one"):
+        Segmenter.load(model, device="tpu")
+    with pytest.raises(InputError, match=r"cuda:99.*torch sees"):
+        Segmenter.load(model, device="gpu:99")
+
+
+def test_presets_have_names(segmenter):
+    with pytest.raises(InputError, match="'slow': is none of fast, default, best"):
+        segmenter.sampling("slow")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not keep processes to cores")
+def test_threads_are_the_cores_that_this_process_may_use(model):
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert Segmenter.load(model, "cpu").threads == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def test_presets_grow_and_know_what_a_model_can():

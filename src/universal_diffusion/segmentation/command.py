@@ -1,21 +1,24 @@
 """`universal-diffusion segment`: one CT, or every CT of a folder, each into a folder of its own."""
 
 import argparse
+import shutil
 import sys
 import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
 
-from universal_diffusion.errors import InputError
+from universal_diffusion.errors import InputError, of_the_disk
 from universal_diffusion.segmentation.card import variant_card, wanted_targets
 from universal_diffusion.segmentation.cases import Case, cases_of
 from universal_diffusion.segmentation.inputs.ct import CT
+from universal_diffusion.segmentation.lock import alone
 from universal_diffusion.segmentation.outputs.export import Outputs, takes_dicom_seg
 from universal_diffusion.segmentation.presets import PRESETS, sampling_of
 from universal_diffusion.segmentation.printed import columns, decisions_text, result_text
-from universal_diffusion.segmentation.report import VIEW, is_finished, read_report
+from universal_diffusion.segmentation.report import VIEW, WRITING, is_finished, read_report
 from universal_diffusion.segmentation.report_content import files_of
+from universal_diffusion.segmentation.sampling.slab_store import holds
 from universal_diffusion.segmentation.segmenter import Segmenter, as_ct
 from universal_diffusion.settings import Segmentation
 from universal_diffusion.viewer.page import write_page
@@ -27,7 +30,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Segment what the command line asks for.
 
     Raises:
-        InputError: a wrong option, model or target, or a single CT that cannot be segmented.
+        InputError: a wrong option, model or target, another run at work in the output folder, or a single CT that
+            cannot be segmented, or its result not be written.
         SystemExit: 1 if CTs of a folder failed.
     """
     _Command(arguments).run()
@@ -46,9 +50,13 @@ class _Command:
     def run(self) -> None:
         """One CT with its errors as they are, or all CTs of a folder with a summary."""
         if len(self.cases) == 1 and self.cases[0].ct == self.arguments.input:
-            self._segment(self.cases[0])
+            try:
+                self._segment(self.cases[0])
+            except OSError as error:
+                raise of_the_disk(error, self.cases[0].folder) or error from None
         else:
-            self._segment_all()
+            with alone(self.arguments.output):
+                self._segment_all()
 
     def _segment_all(self) -> None:
         rows = [("case", "seconds", "result")]
@@ -76,6 +84,10 @@ class _Command:
         without_seg = ct.format == "DICOM" and not takes_dicom_seg(ct)
         for note in (*ct.notes, *(["no DICOM-SEG: its slices have no UIDs, or are tilted"] if without_seg else [])):
             self._tell(f"{case.ct}: {note}")
+        with alone(case.folder):
+            return self._made(case, ct, reading)
+
+    def _made(self, case: Case, ct: CT, reading: float) -> bool:
         new = self.arguments.overwrite or not self._is_there(case, ct)
         if new:
             self._sample(case, ct, reading)
@@ -88,7 +100,12 @@ class _Command:
 
     def _is_there(self, case: Case, ct: CT) -> bool:
         identity = self.segmenter.identity(ct, self.sampling, self.arguments.seed)
-        return is_finished(case.folder, identity, self.targets, files_of(self.targets, self._outputs(ct)))
+        there = is_finished(case.folder, identity, self.targets, files_of(self.targets, self._outputs(ct)))
+        if there:  # then what lies beside it is of a run that was killed right at its end
+            (case.folder / WRITING).unlink(missing_ok=True)
+            if holds(case.folder / UNFINISHED, identity, self.targets):
+                shutil.rmtree(case.folder / UNFINISHED)
+        return there
 
     def _sample(self, case: Case, ct: CT, reading: float) -> None:
         with self.segmenter.segment(
@@ -118,12 +135,22 @@ class _Command:
             gated=preset.gated and not asked.no_gate,
         )
         sampling = sampling_of(preset, self.prediction, self.segmenter.device.type, asked.warm_start)
-        self.segmenter.bundle.process.respace(sampling.steps, sampling.warm_start)  # refuses what cannot be done
         if asked.warm_start and sampling.gate is None:
-            raise InputError("--warm-start", "needs the gate's estimates", "leave it out, or leave the gate on")
+            raise InputError("--warm-start", *self._why_no_gate())
+        self.segmenter.bundle.process.respace(sampling.steps, sampling.warm_start)  # refuses what cannot be done
         if preset.gated and sampling.gate is None:
             self._tell(f"{asked.model}: predicts the noise, so there is no gate and everything is sampled")
         return sampling
+
+    def _why_no_gate(self) -> tuple[str, str]:
+        needs = "needs the gate's estimates, and"
+        if self.prediction != "mask":
+            return f"{needs} {self.arguments.model} predicts the noise, which has no gate", "leave it out"
+        if self.arguments.no_gate:
+            return f"{needs} --no-gate does without", "leave out one of the two"
+        best = PRESETS[self.arguments.preset]
+        like_it = f"for as many samples behind the gate: --steps {best.steps} --ensemble {best.ensemble}"
+        return f"{needs} --{self.arguments.preset} has no gate", f"leave out one of the two ({like_it})"
 
     def _say_result(self, folder: Path) -> None:
         report = read_report(folder)
@@ -132,6 +159,8 @@ class _Command:
         self._print(f"{result_text(report, self.targets)}\nwritten: {folder} (segmentation.json says how)")
 
     def _report(self, case: Case, error: Exception) -> None:
+        if isinstance(error, OSError):
+            error = of_the_disk(error, case.folder) or error
         if self.arguments.verbose and not isinstance(error, InputError):
             traceback.print_exc()
         told = str(error) if isinstance(error, InputError) else f"{case.ct}: {type(error).__name__}: {error}"

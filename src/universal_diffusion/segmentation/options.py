@@ -6,6 +6,8 @@ from pathlib import Path
 
 from universal_diffusion.segmentation.presets import PRESETS
 
+DEVICE, DEVICES = r"auto|cpu|(gpu|cuda)(:\d+)?", "auto, cpu, gpu, cuda and cuda:1"
+
 DESCRIPTION = """\
 Segment targets in a CT, or in every CT of a folder, with a trained model.
 
@@ -79,7 +81,8 @@ def _add_how(group) -> None:
         "--warm-start",
         type=positive,
         metavar="T",
-        help="start from the gate's estimate, noised to this step of the trained process, instead of from pure noise",
+        help="start from the gate's estimate, noised to this step of the trained process, instead of from pure noise; "
+        "needs the gate",
     )
     group.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the noise (0)")
 
@@ -119,8 +122,8 @@ def positive(text: str) -> int:
 
 def device(text: str) -> str:
     """A device as torch calls it; "gpu" is TotalSegmentator's word for "cuda"."""
-    if not re.fullmatch(r"auto|cpu|(gpu|cuda)(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is none of auto, cpu, gpu, cuda and cuda:1")
+    if not re.fullmatch(DEVICE, text):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {DEVICES}")
     return text.replace("gpu", "cuda")
 
 

@@ -39,13 +39,19 @@ class Run:
 
 
 def report(
-    run: Run, ct: CT, store: SlabStore, facts: dict[str, TargetFacts], outputs: Outputs, seconds: dict[str, float]
+    run: Run,
+    ct: CT,
+    store: SlabStore,
+    facts: dict[str, TargetFacts],
+    outputs: Outputs,
+    sizes: dict[str, int],
+    seconds: dict[str, float],
 ) -> dict:
-    """The content of `segmentation.json`."""
+    """The content of `segmentation.json`; `sizes` are the bytes of every file beside it."""
     kept = store.kept
     return {
         "version": __version__,
-        "ct": {"path": str(ct.path), "format": ct.format, **_described(ct.grid), "notes": list(ct.notes)},
+        "ct": _of_ct(ct),
         "harmonised": _described(store.grid),
         "model": {"path": str(run.model), "weights_sha256": run.card["weights_sha256"], "card": run.card},
         "sampling": asdict(run.sampling),
@@ -57,6 +63,7 @@ def report(
         "identity": run.identity,
         "targets": {name: _of_target(name, facts[name]) | {"files": _files_of(name, outputs)} for name in facts},
         "files": _common_files(outputs),
+        "bytes": sizes,
         "seconds": {part: round(spent, 3) for part, spent in seconds.items()},
         "peak_memory_gib": _rounded(peak_memory_gib(), 3),
         "peak_device_memory_gib": _rounded(peak_device_memory_gib(run.device), 3),
@@ -66,6 +73,14 @@ def report(
 def files_of(targets: Sequence[str], outputs: Outputs) -> list[str]:
     """Names of all files that a run writes beside its report."""
     return [*_common_files(outputs).values(), *(file for name in targets for file in _files_of(name, outputs).values())]
+
+
+def _of_ct(ct: CT) -> dict:
+    """Where it is, absolute if it is in a file, and enough to read it again: of DICOM the UID of the series taken."""
+    path = ct.path.absolute() if ct.path.exists() else ct.path
+    series = str(ct.headers[0].get("SeriesInstanceUID", "")) or None if ct.headers else None
+    of_file = {"path": str(path), "series": series, "format": ct.format}
+    return of_file | _described(ct.grid) | {"notes": list(ct.notes)}
 
 
 def _described(grid: Grid) -> dict:

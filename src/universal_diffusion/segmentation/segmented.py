@@ -12,8 +12,8 @@ from universal_diffusion.segmentation.inputs.ct import CT
 from universal_diffusion.segmentation.outputs.export import Outputs, export, takes_dicom_seg
 from universal_diffusion.segmentation.outputs.facts import TargetFacts, entropy
 from universal_diffusion.segmentation.outputs.native import THRESHOLD, to_native
-from universal_diffusion.segmentation.report import REPORT, remove_result
-from universal_diffusion.segmentation.report_content import Run, report
+from universal_diffusion.segmentation.report import REPORT, WRITING, announce, remove_result, sizes_of
+from universal_diffusion.segmentation.report_content import Run, files_of, report
 from universal_diffusion.segmentation.sampling.slab_store import SlabStore
 from universal_diffusion.segmentation.spent import Seconds
 from universal_diffusion.targets import target
@@ -23,7 +23,7 @@ class Segmented:
     """Targets of one CT. `Segmenter.segment` makes it; use it as a context manager, or `close` it.
 
     Arrays are numpy arrays of the CT's own shape and array order, resampled from the harmonised grid on each call; only
-    one target's exist at a time.
+    one target's exist at a time. Once closed, it refuses to make any, with an InputError.
 
     Attributes:
         targets: names, in the order asked.
@@ -37,6 +37,7 @@ class Segmented:
     ):
         self.store, self.ct, self.targets = store, ct, store.targets
         self._run, self.seconds, self._temporary = run, seconds, temporary
+        self._closed = False
 
     def mean(self, name: str) -> np.ndarray:
         """Mean over the ensemble of the probability that a voxel is in the target: float32 from 0 to 1."""
@@ -57,6 +58,7 @@ class Segmented:
     @cached_property
     def facts(self) -> dict[str, TargetFacts]:
         """Volume, density and uncertainty by target."""
+        self._check_open()
         nothing = Outputs(masks=False, multilabel=False, maps=False, dicom_seg=False, overview=False)
         with tempfile.TemporaryDirectory() as folder:
             return export(self.store, self.ct.grid, Path(folder), nothing, self.ct, self._run.threads)
@@ -64,22 +66,30 @@ class Segmented:
     def save(self, folder: Path | str, outputs: Outputs | None = None) -> Path:
         """Write masks, maps, overview and `segmentation.json` into a folder; an earlier result there is removed.
 
+        If it is cut off, the next save there removes what it wrote.
+
         Args:
             outputs: what to write; masks, maps, an overview and, for a CT in DICOM, a DICOM-SEG when None.
 
         Returns:
             The path of `segmentation.json`, which is written last.
         """
+        self._check_open()
         folder, outputs = Path(folder), outputs or standard_outputs(self.ct)
+        files = files_of(self.targets, outputs)
         remove_result(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        announce(folder, files)
         with self.seconds.of("export"):
             self.facts = export(self.store, self.ct.grid, folder, outputs, self.ct, self._run.threads)
-        write_json(folder / REPORT, report(self._run, self.ct, self.store, self.facts, outputs, self.seconds.spent))
+        sizes = sizes_of(folder, files)
+        content = report(self._run, self.ct, self.store, self.facts, outputs, sizes, self.seconds.spent)
+        write_json(folder / REPORT, content)
+        (folder / WRITING).unlink()
         return folder / REPORT
 
     def close(self) -> None:
         """Delete the temporary folder with the maps; a work folder that was asked for stays."""
+        self._closed = True
         self.store.close()
         if self._temporary:
             self._temporary.cleanup()
@@ -90,7 +100,12 @@ class Segmented:
     def __exit__(self, *_) -> None:
         self.close()
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InputError(self.ct.path, "its result is closed", "use it inside its `with`")
+
     def _native(self, name: str, kind: int) -> np.ndarray:
+        self._check_open()
         known = target(name).name
         if known not in self.targets:
             raise InputError(f"target {name!r}", "was not asked for", f"choose from: {', '.join(self.targets)}")

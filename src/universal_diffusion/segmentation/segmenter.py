@@ -8,15 +8,14 @@ with segmenter.segment("ct.nii.gz", targets=["liver", "spleen"]) as found:
     found.save("out")
 """
 
-import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import nibabel
-import numpy as np
 import torch
 from nibabel.spatialimages import SpatialImage
 
@@ -26,7 +25,9 @@ from universal_diffusion.method.bundle import Bundle, load_bundle
 from universal_diffusion.preparation.transforms import harmonise_image
 from universal_diffusion.segmentation.card import preparation_of, variant_card, wanted_targets
 from universal_diffusion.segmentation.inputs.ct import CT
+from universal_diffusion.segmentation.inputs.ct_hash import ct_sha256
 from universal_diffusion.segmentation.inputs.ct_input import read_ct
+from universal_diffusion.segmentation.options import DEVICE, DEVICES
 from universal_diffusion.segmentation.presets import PRESETS, sampling_of
 from universal_diffusion.segmentation.report_content import Run
 from universal_diffusion.segmentation.sampling.run import sample_volume
@@ -55,17 +56,19 @@ class Segmenter:
         """Load a variant, e.g. `results/<study>/models/mask_clip`, and set torch up for this process.
 
         Args:
-            device: "auto" (a GPU if there is one), "cpu", "cuda", or "cuda:1" for a certain GPU.
+            device: "auto" (a GPU if there is one), "cpu", "cuda" or "gpu", or "cuda:1" for a certain GPU.
             threads: CPU threads; all cores that this process may use when None. Masks may differ in the last bit
                 between numbers of threads.
 
         Raises:
             InputError: no model there, a damaged one, or no such device.
         """
-        threads = threads or os.cpu_count()
+        if not re.fullmatch(DEVICE, device):
+            raise InputError(f"device {device!r}", f"is none of {DEVICES}", "give one of them")
+        threads = threads or _cores()
         seconds = Seconds()
         with seconds.of("load"):
-            torch_device = start_torch(threads, device)
+            torch_device = start_torch(threads, device.replace("gpu", "cuda"))
             variant_card(Path(model))
             bundle = load_bundle(Path(model), torch_device)
         return cls(bundle, Path(model), threads, seconds.spent["load"])
@@ -81,7 +84,12 @@ class Segmenter:
         return self.bundle.card
 
     def sampling(self, preset: str = "default") -> Segmentation:
-        """The sampling of a preset ("fast", "default", "best") for this model on this device."""
+        """The sampling of a preset ("fast", "default", "best") for this model on this device.
+
+        Raises InputError for any other preset.
+        """
+        if preset not in PRESETS:
+            raise InputError(f"preset {preset!r}", f"is none of {', '.join(PRESETS)}", "give one of them")
         return sampling_of(PRESETS[preset], self.bundle.prediction, self.device.type)
 
     def segment(
@@ -129,7 +137,7 @@ class Segmenter:
         """Everything that a target's maps depend on, as JSON."""
         return {
             "version": __version__,
-            "ct_sha256": _hash_of(ct),
+            "ct_sha256": ct_sha256(ct),
             "weights_sha256": self.card["weights_sha256"],
             "sampling": asdict(sampling),
             "seed": seed,
@@ -156,8 +164,6 @@ def as_ct(image: CT | SpatialImage | Path | str, series: str | None = None) -> C
             raise InputError("image", error.problem, error.remedy) from None
 
 
-def _hash_of(ct: CT) -> str:
-    """SHA-256 of a CT's values as they lie in memory, and of its grid."""
-    digest = hashlib.sha256(repr((ct.hu.shape, ct.hu.strides, ct.grid.affine.tolist())).encode())
-    digest.update(np.ravel(ct.hu, order="K").data)
-    return digest.hexdigest()
+def _cores() -> int:
+    """Cores that this process may use: on a cluster fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

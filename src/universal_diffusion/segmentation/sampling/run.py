@@ -36,7 +36,7 @@ def sample_volume(
     Args:
         image: (X, Y, Z) float32 in [0, 1], harmonised as the model was trained, on `grid`.
         identity: what the maps depend on besides grid, targets, ensemble and batch; a store of another is emptied.
-        show: progress on stderr: slabs, (window, target, sample) rows per second, remaining time.
+        show: progress on stderr: slabs, (window, target, sample) rows per second, remaining time; what is made anew.
 
     Returns:
         The store, with all slabs; its `batch` is the size that was given or measured.
@@ -44,7 +44,7 @@ def sample_volume(
     Raises:
         InputError: an unknown target, a folder that is no store, a broken model, a gate that the model cannot do.
     """
-    store = SlabStore.open(folder, identity, grid, targets, sampling.ensemble)
+    store = SlabStore.open(folder, identity, grid, targets, sampling.ensemble, show)
     if store.batch is None:
         store.batch = sampling.batch or batch_size(bundle, sampling)
     sampling = replace(sampling, batch=store.batch)

@@ -44,29 +44,26 @@ class SlabStore:
         self._slab = lru_cache(OPEN_SLABS)(self._open_slab)
 
     @classmethod
-    def open(cls, folder: Path, identity: dict, grid: Grid, targets: Sequence[str], ensemble: int) -> "SlabStore":
+    def open(
+        cls, folder: Path, identity: dict, grid: Grid, targets: Sequence[str], ensemble: int, show: bool = True
+    ) -> "SlabStore":
         """The store in `folder`, with what an interrupted run of the same identity left there; a new one otherwise.
 
         Args:
             identity: JSON of everything else that the maps depend on: CT, model, sampling, seed, ...
+            show: say on stderr that work of another run, or a damaged slab, is made anew.
 
         Raises:
             InputError: the folder is a file, or holds something that is no store.
         """
         folder, names = Path(folder), [target(name).name for name in targets]
-        whole = {
-            "format": FORMAT,
-            "identity": identity,
-            "shape": list(grid.shape),
-            "affine": grid.affine.tolist(),
-            "targets": names,
-            "ensemble": ensemble,
-        }
+        whole = {"format": FORMAT, "identity": identity, "targets": names, "ensemble": ensemble}
+        whole |= {"shape": list(grid.shape), "affine": grid.affine.tolist()}
         if _found(folder) != json.loads(json.dumps(whole)):
-            _empty(folder)
+            _empty(folder, show)
             write_json(folder / IDENTITY, whole)
         store = cls(folder, grid, names, ensemble)
-        store._drop_damaged()
+        store._drop_damaged(show)
         return store
 
     @property
@@ -149,13 +146,20 @@ class SlabStore:
     def _open_slab(self, first: int) -> SlabFile:
         return SlabFile(self._path(first, self._depths[first]))
 
-    def _drop_damaged(self) -> None:
+    def _drop_damaged(self, show: bool) -> None:
         for first in self.done:
             try:
                 self._open_slab(first).check()
             except InputError as error:
-                print(f"{error.where}: {error.problem}; it is made again", file=sys.stderr)
+                if show:
+                    print(f"{error.where}: {error.problem}; it is made again", file=sys.stderr)
                 self._path(first, self._depths.pop(first)).unlink()
+
+
+def holds(folder: Path, identity: dict, targets: Sequence[str]) -> bool:
+    """Whether a folder is a store of these targets, in any order, of this identity."""
+    found = _found(Path(folder)) or {}
+    return set(found.get("targets", ())) == set(targets) and found.get("identity") == json.loads(json.dumps(identity))
 
 
 def _first_and_depth(path: Path) -> tuple[int, int]:
@@ -173,7 +177,7 @@ def _found(folder: Path) -> dict | None:
         return None
 
 
-def _empty(folder: Path) -> None:
+def _empty(folder: Path, show: bool) -> None:
     """Delete a store of another identity; a folder with anything else in it is refused."""
     if not folder.exists():
         return
@@ -181,7 +185,7 @@ def _empty(folder: Path) -> None:
     strange = [path for path in inside if not _is_ours(path.name)]
     if strange:
         raise InputError(folder, f"holds {strange[0].name}, which is no unfinished work", "give an empty folder")
-    if inside:
+    if inside and show:
         print(f"{folder}: holds unfinished work of another run; it is started anew", file=sys.stderr)
     for path in inside:
         path.unlink()
