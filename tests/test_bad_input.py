@@ -399,14 +399,16 @@ def score(volumes: Path, splits: Path, predictions: Path, output: Path) -> tuple
 
 def test_predictions_missing_or_damaged(volumes, tmp_path, refusal):
     arguments = score(volumes / "volumes", volumes / "splits.csv", tmp_path, tmp_path / "scores.csv")
-    assert_says(refusal("evaluation.score", *arguments), "msd09/spleen_", "hold no folder")
+    assert_says(refusal("evaluation.scoring.score", *arguments), "msd09/spleen_", "hold no folder")
     for case in ("spleen_2", "spleen_6"):
         (tmp_path / "msd09" / case).mkdir(parents=True)
-    line = refusal("evaluation.score", *arguments)
+    line = refusal("evaluation.scoring.score", *arguments)
     assert_says(line, tmp_path / "msd09", r"spleen\.nii\.gz: is missing")
     for case in ("spleen_2", "spleen_6"):
         (tmp_path / "msd09" / case / "spleen.nii.gz").write_bytes(gzip.compress(b"x"))
-    assert_says(refusal("evaluation.score", *arguments), tmp_path / "msd09", f"{WHOLE}.*run the rule that predicts")
+    assert_says(
+        refusal("evaluation.scoring.score", *arguments), tmp_path / "msd09", f"{WHOLE}.*run the rule that predicts"
+    )
     assert not (tmp_path / "scores.csv").exists()
 
 
@@ -426,7 +428,7 @@ def test_volumes(volumes, tmp_path, refusal, damage):
     steps = {
         "preparation.inventory": ("--volumes", folder, "--output-csv", out),
         "preparation.overlays": ("--volumes", folder, "--splits", volumes / "splits.csv", "--output", out),
-        "evaluation.score": score(folder, volumes / "splits.csv", tmp_path, out),
+        "evaluation.scoring.score": score(folder, volumes / "splits.csv", tmp_path, out),
         "baselines.prior_mask": ("--volumes", folder, "--splits", volumes / "splits.csv", "--output", out),
     }
     for step, arguments in steps.items():
@@ -442,7 +444,7 @@ def test_tables(volumes, tmp_path, refusal, content):
     inventory, repeats = volumes / "inventory.csv", volumes / "repeats.csv"
     assert_says(refusal("preparation.split", *split(table, repeats, tmp_path)), table, "is no table of cases")
     assert_says(refusal("preparation.split", *split(inventory, table, tmp_path)), table, "is no table of copies")
-    line = refusal("evaluation.collect", "--parts", table, "--output", tmp_path / "cases.csv")
+    line = refusal("evaluation.scoring.collect", "--parts", table, "--output", tmp_path / "cases.csv")
     assert_says(line, table, "is no table of scores|has columns")
 
 

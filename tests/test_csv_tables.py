@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from universal_diffusion.csv_tables import read_csv
-from universal_diffusion.evaluation.cases import COLUMNS, MEASURES, read_cases, write_cases
-from universal_diffusion.evaluation.leakage_effect import read_leakage
+from universal_diffusion.evaluation.beyond.leakage_effect import read_leakage
+from universal_diffusion.evaluation.scoring.cases import COLUMNS, MEASURES, read_cases, write_cases
 from universal_diffusion.preparation.leakage import read_repeats
 from universal_diffusion.preparation.quality.report import _measured
 from universal_diffusion.preparation.splits import read_splits

@@ -99,7 +99,7 @@ def test_two_own_datasets_travel_from_their_folders_to_patches_and_table_1(data,
     outputs = [f for kind in ("csv", "md", "tex") for f in (f"--output-{kind}", tmp_path / f"table1.{kind}")]
     given = ("--inventory", inventory, "--splits", splits, "--published", ROOT / "config/published.csv")
     own = [tmp_path / "native" / name for name in sources]
-    run("evaluation.table1", *given, "--own", *own, "--cohort", "phantoms", *outputs)
+    run("evaluation.paper.table1", *given, "--own", *own, "--cohort", "phantoms", *outputs)
     rows = pd.read_csv(tmp_path / "table1.csv").set_index("dataset")
     mine = rows.loc["my_hospital"]
     assert (mine.title, mine.licence, mine.cases, mine.structures) == ("CTs of my hospital", "not public", 3, 4)

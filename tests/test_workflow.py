@@ -138,7 +138,7 @@ def test_kept_leakage_is_told_in_every_caption_and_can_be_compared(project):
     steps = re.findall(r"python -m universal_diffusion\.(\S+) (.*)", run.stdout + run.stderr)
     splits = [flags for step, flags in steps if step == "preparation.split"]
     assert sorted(re.search(r"--leakage (\w+)", flags)[1] for flags in splits) == ["drop", "keep"]
-    (effect,) = [flags for step, flags in steps if step == "evaluation.leakage_effect"]
+    (effect,) = [flags for step, flags in steps if step == "evaluation.beyond.leakage_effect"]
     assert "--kept results/embedded/scores/parts/mask_clip.csv" in effect
     assert "--dropped results/embedded/counterpart/scores/parts/mask_clip.csv" in effect
     assert "copies of test patients" in effect
@@ -172,7 +172,9 @@ def test_rule_lists_the_modules_of_the_step_it_runs(common, name):
         assert directive in rule
 
 
-@pytest.mark.parametrize("step", ["evaluation.collect", "phantom.write", "preparation.split", "preparation.acquire"])
+@pytest.mark.parametrize(
+    "step", ["evaluation.scoring.collect", "phantom.write", "preparation.split", "preparation.acquire"]
+)
 def test_modules_hold_everything_that_the_step_imports(common, step):
     script = (
         f"import sys, universal_diffusion.{step}\n"
@@ -186,7 +188,7 @@ def test_modules_hold_everything_that_the_step_imports(common, step):
 def test_modules_hold_the_data_that_they_name(common):
     assert "src/universal_diffusion/targets.csv" in common.modules("preparation.split")
     assert "src/universal_diffusion/datasets/catalogue.yaml" in common.modules("preparation.acquire")
-    assert "src/universal_diffusion/datasets/catalogue.yaml" not in common.modules("evaluation.collect")
+    assert "src/universal_diffusion/datasets/catalogue.yaml" not in common.modules("evaluation.scoring.collect")
 
 
 @pytest.mark.parametrize("name", sorted(rules()))

@@ -11,7 +11,7 @@ import yaml
 from universal_diffusion.benchmarks import demand, harmonise, layouts, plan, store
 from universal_diffusion.benchmarks.record import forget, seconds, write_record
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation.cost import flops
+from universal_diffusion.evaluation.beyond.cost import flops
 from universal_diffusion.method.autoencoders import ImageAutoencoder, MaskAutoencoder
 from universal_diffusion.phantom.scanner import Scan
 from universal_diffusion.settings import Study, read

@@ -25,7 +25,7 @@ from universal_diffusion.benchmarks.parts import DECODE, DENOISE, ENCODE, FEATUR
 from universal_diffusion.benchmarks.plain_inference import plain_segmentation, scheduler_of
 from universal_diffusion.benchmarks.volumetric import NNUNET, SEGRESNET
 from universal_diffusion.benchmarks.whole_ct import engine, whole
-from universal_diffusion.evaluation.cost import flops
+from universal_diffusion.evaluation.beyond.cost import flops
 from universal_diffusion.method.bundle import Bundle
 from universal_diffusion.method.weights import save_model
 from universal_diffusion.segmentation.sampling.run import sample_volume

@@ -10,7 +10,7 @@ from universal_diffusion.datasets.catalogue import entry, in_order, sources
 from universal_diffusion.datasets.pancreas_ct import WITHDRAWN
 from universal_diffusion.datasets.readers import LAYOUTS
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation.published import printed, read_published
+from universal_diffusion.evaluation.paper.published import printed, read_published
 from universal_diffusion.targets import all_targets
 
 TABLE_1 = printed(read_published(Path(__file__).parents[2] / "config" / "published.csv", 1))

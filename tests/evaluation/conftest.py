@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from universal_diffusion.evaluation.cases import COLUMNS
-from universal_diffusion.evaluation.published import read_published
+from universal_diffusion.evaluation.paper.published import read_published
+from universal_diffusion.evaluation.scoring.cases import COLUMNS
 from universal_diffusion.preparation.splits import SplitRow, write_splits
 from universal_diffusion.systems import SYSTEMS
 from universal_diffusion.targets import bits

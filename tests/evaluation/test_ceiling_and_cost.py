@@ -12,9 +12,9 @@ import yaml
 
 from universal_diffusion.consistency import check
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation import ceiling
-from universal_diffusion.evaluation.ceiling import ceilings
-from universal_diffusion.evaluation.cost import costs, flops
+from universal_diffusion.evaluation.beyond import ceiling
+from universal_diffusion.evaluation.beyond.ceiling import ceilings
+from universal_diffusion.evaluation.beyond.cost import costs, flops
 from universal_diffusion.method.autoencoders import MaskAutoencoder
 from universal_diffusion.method.bundle import load_bundle
 from universal_diffusion.settings import Segmentation, Study, read

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from universal_diffusion.evaluation import claims
-from universal_diffusion.evaluation.cases import write_cases
-from universal_diffusion.evaluation.claims import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, ledger, verdict
-from universal_diffusion.evaluation.evidence import Evidence, Measured
-from universal_diffusion.evaluation.published import read_published
+from universal_diffusion.evaluation.claims.evidence import Evidence, Measured
+from universal_diffusion.evaluation.claims.ledger import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, ledger, main, verdict
+from universal_diffusion.evaluation.paper.published import read_published
+from universal_diffusion.evaluation.scoring.cases import write_cases
 from universal_diffusion.preparation.splits import SplitRow, write_splits
 from universal_diffusion.settings import Source, Weights
 from universal_diffusion.systems import VARIANTS
@@ -142,7 +141,7 @@ def test_the_step_writes_the_same_ledger_twice(evidence, published, tmp_path, mo
             tmp_path / f"{run}.md",
         ]
         monkeypatch.setattr(sys, "argv", ["claims", *map(str, flags)])
-        claims.main()
+        main()
         written.append(((tmp_path / f"{run}.csv").read_bytes(), (tmp_path / f"{run}.md").read_bytes()))
     assert written[0] == written[1]
     assert b"imagined" in written[0][1].splitlines()[0]

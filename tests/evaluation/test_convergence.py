@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from universal_diffusion.evaluation.convergence import times_faster, validation_dice
+from universal_diffusion.evaluation.claims.convergence import times_faster, validation_dice
 
 CURVES = st.lists(st.floats(0.01, 1), min_size=1, max_size=8).map(
     lambda dice: pd.Series(dice, index=range(100, 100 * len(dice) + 1, 100))

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from universal_diffusion.evaluation import curves
-from universal_diffusion.evaluation.curves import draw, stretches
+from universal_diffusion.evaluation.beyond import curves
+from universal_diffusion.evaluation.beyond.curves import draw, stretches
 from universal_diffusion.evaluation.logs import read_log
 
 MODELS = ("mask_autoencoder", "image_autoencoder", "noise_clip", "mask_clip", "segresnet")

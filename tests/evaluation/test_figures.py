@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation import figure1, figure2
+from universal_diffusion.evaluation.paper import figure1, figure2
 from universal_diffusion.method.bundle import load_bundle
 from universal_diffusion.preparation.splits import read_splits
 from universal_diffusion.segmentation.sampling.engine import segment_slabs

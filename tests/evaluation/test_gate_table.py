@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation import gate as step
-from universal_diffusion.evaluation import gate_table
-from universal_diffusion.evaluation.gate_rows import COUNTS, IDENTITY, read_rows, write_rows
+from universal_diffusion.evaluation.sampling import gate as step
+from universal_diffusion.evaluation.sampling import gate_table
+from universal_diffusion.evaluation.sampling.gate_rows import COUNTS, IDENTITY, read_rows, write_rows
 from universal_diffusion.segmentation.presets import GATE
 from universal_diffusion.segmentation.sampling.kept import Kept
 from universal_diffusion.segmentation.sampling.windows import Windows

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation import leakage_effect as step
-from universal_diffusion.evaluation.cases import COLUMNS, write_cases
-from universal_diffusion.evaluation.leakage_effect import effect_rows, leaked_cases, printed_table
+from universal_diffusion.evaluation.beyond import leakage_effect as step
+from universal_diffusion.evaluation.beyond.leakage_effect import effect_rows, leaked_cases, printed_table
+from universal_diffusion.evaluation.scoring.cases import COLUMNS, write_cases
 from universal_diffusion.systems import system_of
 
 AUDIT = pd.DataFrame(

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation import autoencoder_card, model_card
-from universal_diffusion.evaluation.cases import write_cases
-from universal_diffusion.evaluation.ceiling import COLUMNS
+from universal_diffusion.evaluation.beyond.ceiling import COLUMNS
+from universal_diffusion.evaluation.cards import autoencoder_card, model_card
+from universal_diffusion.evaluation.scoring.cases import write_cases
 from universal_diffusion.files import sha256
 from universal_diffusion.method.bundle import load_autoencoder, load_bundle
 from universal_diffusion.preparation.splits import SplitRow, write_splits

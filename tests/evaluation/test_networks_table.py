@@ -7,8 +7,8 @@ import pytest
 import torch
 import yaml
 
-from universal_diffusion.evaluation import networks
-from universal_diffusion.evaluation.cost import guided_flops
+from universal_diffusion.evaluation.beyond import networks
+from universal_diffusion.evaluation.beyond.cost import guided_flops
 from universal_diffusion.method.bundle import build_denoiser
 from universal_diffusion.settings import Study, read
 from universal_diffusion.training.denoiser import architecture_of

@@ -4,8 +4,8 @@ import sys
 
 import pandas as pd
 
-from universal_diffusion.evaluation import targets_table
-from universal_diffusion.evaluation.cases import read_cases, write_cases
+from universal_diffusion.evaluation.beyond import targets_table
+from universal_diffusion.evaluation.scoring.cases import read_cases, write_cases
 
 
 def test_a_table_of_one_source_counts_its_cases_only(cases, tmp_path, monkeypatch):

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation.cases import COLUMNS
-from universal_diffusion.evaluation.claims import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, verdict
-from universal_diffusion.evaluation.evidence import Evidence
-from universal_diffusion.evaluation.patients import mask_over_noise, patient_gains
+from universal_diffusion.evaluation.claims.evidence import Evidence
+from universal_diffusion.evaluation.claims.ledger import NOT_SUPPORTED, NOT_TESTABLE, SUPPORTED, verdict
+from universal_diffusion.evaluation.claims.patients import mask_over_noise, patient_gains
+from universal_diffusion.evaluation.scoring.cases import COLUMNS
 from universal_diffusion.settings import Weights
 from universal_diffusion.systems import VARIANTS
 

@@ -12,7 +12,7 @@ import yaml
 
 from universal_diffusion import settings
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation import provenance
+from universal_diffusion.evaluation.tracing import provenance
 from universal_diffusion.files import sha256
 
 CONFIGURATION = Path(__file__).parents[2] / "config" / "config.yaml"

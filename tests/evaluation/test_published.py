@@ -7,7 +7,7 @@ import pytest
 
 from universal_diffusion.datasets.catalogue import entry, sources
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation.published import printed, read_published, remarks
+from universal_diffusion.evaluation.paper.published import printed, read_published, remarks
 from universal_diffusion.systems import VARIANTS
 from universal_diffusion.targets import target
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation.cases import collect, read_cases, write_cases
-from universal_diffusion.evaluation.score import onto_grid, score_system
+from universal_diffusion.evaluation.scoring.cases import collect, read_cases, write_cases
+from universal_diffusion.evaluation.scoring.score import onto_grid, score_system
 from universal_diffusion.segmentation.outputs.nifti_output import write_map, write_mask
 from universal_diffusion.systems import system_of
 from universal_diffusion.targets import mask, target

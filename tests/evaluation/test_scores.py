@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-from universal_diffusion.evaluation import calibration
-from universal_diffusion.evaluation.scores import dice, outcome, overlap
+from universal_diffusion.evaluation.scoring import calibration
+from universal_diffusion.evaluation.scoring.scores import dice, outcome, overlap
 from universal_diffusion.volumes import Grid
 
 MASKS = arrays(bool, (5, 4, 3))

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation import sweep
-from universal_diffusion.evaluation.sweep_report import MODES, draw, printed_table, summary
+from universal_diffusion.evaluation.sampling import sweep
+from universal_diffusion.evaluation.sampling.sweep_report import MODES, draw, printed_table, summary
 from universal_diffusion.method.bundle import load_bundle
 from universal_diffusion.preparation.splits import EVALUATED, read_splits, volumes_of
 from universal_diffusion.segmentation.presets import GATE

@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from universal_diffusion.evaluation import table1, table2, table3, tables, targets_table
-from universal_diffusion.evaluation.benchmark import MEASURED, PUBLISHED
-from universal_diffusion.evaluation.published import read_published
+from universal_diffusion.evaluation import tables
+from universal_diffusion.evaluation.beyond import targets_table
+from universal_diffusion.evaluation.paper import table1, table2, table3
+from universal_diffusion.evaluation.paper.benchmark import MEASURED, PUBLISHED
+from universal_diffusion.evaluation.paper.published import read_published
 
 COHORT = "eight imagined patients & 100 % of them_all"
 

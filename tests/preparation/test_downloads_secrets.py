@@ -134,7 +134,7 @@ def test_a_run_of_the_workflow_writes_the_token_nowhere(project_copy, server, ot
 def report_provenance(folder: Path, archives: str, study: dict) -> None:
     flags = ["--artefacts", "study.yaml", "--origins", f"{archives}/origin.json", "--study", json.dumps(study)]
     outputs = ["--output", "provenance.json", "--output-machine", "machine.json"]
-    command = [sys.executable, "-m", "universal_diffusion.evaluation.provenance", *flags, *outputs]
+    command = [sys.executable, "-m", "universal_diffusion.evaluation.tracing.provenance", *flags, *outputs]
     environment = dict(os.environ, PYTHONPATH="src")
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
     assert "RawData.zip" in (folder / "provenance.json").read_text()

@@ -126,7 +126,7 @@ def test_deleting_a_table_rebuilds_that_table_alone(study):
 @pytest.mark.parametrize(
     ("module", "reruns"),
     [
-        ("evaluation/table1.py", {"table1", "quality"}),
+        ("evaluation/paper/table1.py", {"table1", "quality"}),
         (
             "evaluation/tables.py",
             {

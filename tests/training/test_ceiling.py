@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from universal_diffusion.evaluation.scores import dice
+from universal_diffusion.evaluation.scoring.scores import dice
 from universal_diffusion.method.autoencoders import MaskAutoencoder
 from universal_diffusion.method.bundle import load_autoencoder
 from universal_diffusion.targets import mask

@@ -196,7 +196,7 @@ def test_rules_give_all_variants_the_same_command_but_for_the_name(project_copy)
     assert len(needed) == len(KEYS)
     assert all(set(ceilings) <= set(files.split(", ")) for files in needed), "reported before any denoiser trains"
     commands = re.findall(r"python -m universal_diffusion\.(\S+) (.*)", planned)
-    for step in ("training.denoiser", "segmentation.study", "evaluation.score"):
+    for step in ("training.denoiser", "segmentation.study", "evaluation.scoring.score"):
         mine = {key: text for name, text in commands for key in KEYS if name == step and key in text}
         assert set(mine) == set(KEYS)
         assert len({text.replace(key, "VARIANT") for key, text in mine.items()}) == 1

@@ -97,7 +97,7 @@ rule image_autoencoder:
 rule ceiling:
     # The table of Dice of decode(encode(mask)) per target, at both factors.
     input:
-        code=modules("evaluation.ceiling"),
+        code=modules("evaluation.beyond.ceiling"),
         cases=collect("<results>/models/{model}/ceiling.csv", model=MASK_AUTOENCODERS),
     output:
         md="<results>/tables/autoencoder_ceiling.md",
@@ -121,5 +121,5 @@ rule ceiling:
     params:
         cohort=study.cohort,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.ceiling --cases {input.cases} --cohort {params.cohort:q}"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.ceiling --cases {input.cases} --cohort {params.cohort:q}"
         " --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"

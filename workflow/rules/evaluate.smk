@@ -3,7 +3,7 @@
 
 rule score:
     input:
-        code=modules("evaluation.score"),
+        code=modules("evaluation.scoring.score"),
         predictions=predictions,
         volumes=volumes(),
         splits="<results>/splits.csv",
@@ -22,14 +22,14 @@ rule score:
         mem_mb=16000,
         runtime=720,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.score --predictions {input.predictions}"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.scoring.score --predictions {input.predictions}"
         " --volumes {input.volumes} --splits {input.splits} --system {wildcards.system}"
         " --output {output} > {log} 2>&1"
 
 
 rule collect:
     input:
-        code=modules("evaluation.collect"),
+        code=modules("evaluation.scoring.collect"),
         parts=collect("<results>/scores/parts/{system}.csv", system=VARIANTS + BASELINES),
     output:
         report(
@@ -48,5 +48,5 @@ rule collect:
         mem_mb=2000,
         runtime=10,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.collect --parts {input.parts}"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.scoring.collect --parts {input.parts}"
         " --output {output} > {log} 2>&1"

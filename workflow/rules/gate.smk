@@ -5,7 +5,7 @@ GATED = [variant for variant in VARIANTS if variant.startswith("mask_")]  # pred
 
 rule gate:
     input:
-        code=modules("evaluation.gate"),
+        code=modules("evaluation.sampling.gate"),
         weights="<results>/models/{variant}/weights.safetensors",
         card="<results>/models/{variant}/card.json",
         volumes=volumes(),
@@ -31,7 +31,7 @@ rule gate:
         threads=study.threads,
         model=subpath(input.card, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.gate --model {params.model} --variant {wildcards.variant}"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.sampling.gate --model {params.model} --variant {wildcards.variant}"
         " --volumes {input.volumes} --splits {input.splits} --settings {params.settings:q}"
         " --study-seed {params.seed} --shard {wildcards.shard} --threads {params.threads}"
         " --output {output} > {log} 2>&1"
@@ -40,7 +40,7 @@ rule gate:
 rule gate_table:
     # Its misses against its savings.
     input:
-        code=modules("evaluation.gate_table"),
+        code=modules("evaluation.sampling.gate_table"),
         parts=collect(
             "<results>/scores/gate/{variant}/{shard}.csv",
             variant=GATED,
@@ -67,7 +67,7 @@ rule gate_table:
     params:
         cohort=study.cohort,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.gate_table --parts {input.parts}"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.sampling.gate_table --parts {input.parts}"
         " --cohort {params.cohort:q} --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
 
 
@@ -75,7 +75,7 @@ rule sampling_sweep:
     # Dice against seconds over steps, ensemble, gate and warm start. Not part of a study, because seconds need a machine
     # with nothing else to do: `snakemake --cores all sampling_sweep`.
     input:
-        code=modules("evaluation.sweep"),
+        code=modules("evaluation.sampling.sweep"),
         weights="<results>/models/mask_clip/weights.safetensors",
         card="<results>/models/mask_clip/card.json",
         volumes=volumes(),
@@ -113,7 +113,7 @@ rule sampling_sweep:
         threads=study.threads,
         model=subpath(input.card, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.sweep --model {params.model}"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.sampling.sweep --model {params.model}"
         " --volumes {input.volumes} --splits {input.splits} --settings {params.settings:q}"
         " --study-seed {params.seed} --threads {params.threads} --cohort {params.cohort:q}"
         " --output-csv {output.csv} --output-md {output.md} --output-png {output.png} --output-svg {output.svg}"

@@ -88,7 +88,7 @@ use rule segment as counterpart_segment with:
 
 use rule score as counterpart_score with:
     input:
-        code=modules("evaluation.score"),
+        code=modules("evaluation.scoring.score"),
         predictions=collect(
             "<results>/counterpart/predictions/{system}/{shard}",
             shard=shards(study.shards),
@@ -111,7 +111,7 @@ rule leakage_effect:
             study.leakage: f"<results>/scores/parts/{LEAKY_SYSTEM}.csv",
             OTHER: f"<results>/counterpart/scores/parts/{LEAKY_SYSTEM}.csv",
         },
-        code=modules("evaluation.leakage_effect"),
+        code=modules("evaluation.beyond.leakage_effect"),
         leakage="<results>/leakage.csv",
     output:
         csv=report(
@@ -136,6 +136,6 @@ rule leakage_effect:
         cohort=study.cohort,
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.leakage_effect --dropped {input.drop}"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.leakage_effect --dropped {input.drop}"
         " --kept {input.keep} --leakage {input.leakage} --system {params.system} --cohort {params.cohort:q}"
         " --study-seed {params.seed} --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from universal_diffusion.evaluation.cost import flops
+from universal_diffusion.evaluation.beyond.cost import flops
 from universal_diffusion.method.bundle import architecture_of, build_autoencoder, build_denoiser
 from universal_diffusion.settings import Study
 from universal_diffusion.training.denoiser import architecture_of as denoiser_architecture

@@ -6,7 +6,7 @@ import torch
 from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
 
-from universal_diffusion.evaluation.networks import GUIDED
+from universal_diffusion.evaluation.beyond.networks import GUIDED
 from universal_diffusion.method.bundle import architecture_of, build_autoencoder, build_denoiser
 from universal_diffusion.settings import Study
 from universal_diffusion.training.denoiser import architecture_of as denoiser_architecture

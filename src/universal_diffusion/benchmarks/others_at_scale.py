@@ -30,7 +30,7 @@ from universal_diffusion.benchmarks.denoisers import subject
 from universal_diffusion.benchmarks.plain_inference import SW_BATCH, as_slices, one_pass, plain_predictor, scheduler_of
 from universal_diffusion.benchmarks.volumetric import NETWORKS, WINDOW
 from universal_diffusion.benchmarks.volumetric import one_pass as volumetric_pass
-from universal_diffusion.evaluation.cost import flops
+from universal_diffusion.evaluation.beyond.cost import flops
 from universal_diffusion.method.bundle import process_of
 from universal_diffusion.settings import Study
 

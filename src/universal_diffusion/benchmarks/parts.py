@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from universal_diffusion.evaluation.cost import flops, guided_flops
+from universal_diffusion.evaluation.beyond.cost import flops, guided_flops
 from universal_diffusion.method.bundle import Bundle, build_autoencoder, build_denoiser
 
 ENCODE, FEATURES, DENOISE, DECODE = PARTS = ("encode", "features", "denoise", "decode")

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from universal_diffusion.benchmarks.alone import autocast
 from universal_diffusion.benchmarks.store import KEYS, PER_CASE, crops
-from universal_diffusion.evaluation.cost import flops
+from universal_diffusion.evaluation.beyond.cost import flops
 from universal_diffusion.method.denoiser import GROUPS
 from universal_diffusion.settings import ImageAutoencoder, MaskAutoencoder, Study
 from universal_diffusion.targets import all_targets, target

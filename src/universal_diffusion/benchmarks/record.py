@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from universal_diffusion.evaluation import tables
-from universal_diffusion.evaluation.provenance import commit, machine
 from universal_diffusion.evaluation.tables import write_csv
+from universal_diffusion.evaluation.tracing.provenance import commit, machine
 from universal_diffusion.files import write_text
 
 

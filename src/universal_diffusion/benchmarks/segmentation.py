@@ -19,7 +19,7 @@ from universal_diffusion.benchmarks.parts import DECODE, DENOISE, ENCODE, FEATUR
 from universal_diffusion.benchmarks.plain_inference import SW_BATCH, plain_segmentation
 from universal_diffusion.benchmarks.record import write_record
 from universal_diffusion.errors import one_line_errors
-from universal_diffusion.evaluation.scores import dice
+from universal_diffusion.evaluation.scoring.scores import dice
 from universal_diffusion.method.bundle import Bundle, load_bundle
 from universal_diffusion.preparation.splits import read_splits, volumes_of
 from universal_diffusion.segmentation.outputs.native import THRESHOLD

@@ -20,7 +20,7 @@ from universal_diffusion.benchmarks.alone import alone, autocast, found_device, 
 from universal_diffusion.benchmarks.denoisers import GUIDED_DIFFUSION, LATENT, SAME, WHOLE, Subject, subject
 from universal_diffusion.benchmarks.record import seconds, write_record
 from universal_diffusion.errors import one_line_errors
-from universal_diffusion.evaluation.cost import flops
+from universal_diffusion.evaluation.beyond.cost import flops
 from universal_diffusion.settings import Study, read
 
 REPEATS = {"cuda": 20, "cpu": 1}

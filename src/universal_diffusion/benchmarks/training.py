@@ -26,8 +26,8 @@ from universal_diffusion.benchmarks.record import write_record
 from universal_diffusion.benchmarks.scans import harmonised
 from universal_diffusion.benchmarks.store import nifti
 from universal_diffusion.errors import one_line_errors
-from universal_diffusion.evaluation.cost import flops
-from universal_diffusion.evaluation.networks import perceptual
+from universal_diffusion.evaluation.beyond.cost import flops
+from universal_diffusion.evaluation.beyond.networks import perceptual
 from universal_diffusion.preparation.splits import SplitRow, write_splits
 from universal_diffusion.settings import Study, Weights, read
 from universal_diffusion.volumes import Volume, write_volume

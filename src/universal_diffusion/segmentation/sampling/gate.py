@@ -2,7 +2,7 @@
 
 From pure noise, a network that predicts the mask gives an estimate of z0 in one call, so that one call and one decoding
 tell what a window may hold. Looked at are every `every`-th axial slice and the last one. This is the approximation
-that makes 29 targets affordable; what it misses is counted in every study (`evaluation/gate.py`).
+that makes 29 targets affordable; what it misses is counted in every study (`evaluation/sampling/gate.py`).
 """
 
 import sys

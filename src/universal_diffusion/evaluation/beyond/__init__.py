@@ -1,0 +1,1 @@
+"""What the paper does not show: all targets, ceilings, costs, training curves, leakage."""

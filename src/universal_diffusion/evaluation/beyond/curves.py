@@ -1,0 +1,129 @@
+"""Step: how the networks learnt - loss, validation and the share of the time spent waiting for data, from their logs.
+
+    python -m universal_diffusion.evaluation.beyond.curves --logs models/*/log.csv --cohort TEXT
+        --output-png F --output-svg F
+
+A training belongs to the column of its kind in `KINDS`. A curve is cut into stretches of equal length, so that a figure
+of a million steps is no larger than one of a thousand: the line is their mean, the band behind it their range.
+"""
+
+import argparse
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from universal_diffusion.errors import one_line_errors
+from universal_diffusion.evaluation.drawing import save
+from universal_diffusion.evaluation.logs import read_log, waiting_share
+from universal_diffusion.evaluation.tables import add_outputs
+from universal_diffusion.systems import SYSTEMS, VARIANTS
+
+KINDS = {
+    "Mask auto-encoder": ("mask_autoencoder", "coarser_mask_autoencoder"),
+    "Image auto-encoder": ("image_autoencoder",),
+    "Denoiser": tuple(system.key for system in VARIANTS),
+    "SegResNet": ("segresnet",),
+}
+LABELS = {system.key: system.label for system in SYSTEMS}
+VALIDATIONS = {"validation_dice": ("Dice, %", 100.0), "validation_psnr_db": ("PSNR, dB", 1.0)}
+STRETCHES, WAITING_STRETCHES = 100, 25
+CAPTION = (
+    "Training curves. Loss: mean (line) and range (band) of every hundredth of the training. Validation: on patches of "
+    "the validation cases, with averaged weights; that of a denoiser is the Dice of samples made in a few "
+    "deterministic steps. Waiting for data: share of a "
+    "step's time in which the network stood still; beside each name the share of the whole training."
+)
+
+
+def stretches(log: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most so many rows: step (the middle one), loss, its low and high, and the share of the time spent waiting."""
+    of_step = np.arange(len(log)) // -(-len(log) // most)
+    found = log.groupby(of_step).agg(
+        step=("step", "mean"),
+        loss=("loss", "mean"),
+        low=("loss", "min"),
+        high=("loss", "max"),
+        seconds=("seconds", "sum"),
+        wait_seconds=("wait_seconds", "sum"),
+    )
+    return found.assign(waiting=found["wait_seconds"] / found["seconds"])
+
+
+def draw(logs: Mapping[str, pd.DataFrame], cohort: str) -> Figure:
+    """The figure: a column per kind of training, a row each for loss, validation and waiting."""
+    kinds = {kind: [name for name in names if name in logs] for kind, names in KINDS.items()}
+    kinds = {kind: names for kind, names in kinds.items() if names}
+    size = 3.4 * len(kinds), 8.4
+    with sns.axes_style("whitegrid"):
+        figure, axes = plt.subplots(3, len(kinds), figsize=size, sharex="col", squeeze=False)
+    for column, (kind, names) in zip(axes.T, kinds.items(), strict=True):
+        column[0].set_title(kind, fontsize=10)
+        for name, colour in zip(names, sns.color_palette("colorblind"), strict=False):
+            _draw_training(column, logs[name], _label(name), colour)
+        _finish(*column)
+    caption = textwrap.fill(f"{CAPTION} Cohort: {cohort}.", round(16 * size[0]))
+    figure.text(0.01, 0.05 / size[1], caption, fontsize=8, va="bottom")
+    figure.tight_layout(rect=(0, (0.15 + 0.15 * len(caption.splitlines())) / size[1], 1, 1))
+    return figure
+
+
+def _label(name: str) -> str:
+    return LABELS.get(name, name.replace("autoencoder", "auto-encoder").replace("_", " "))
+
+
+def _draw_training(column: Sequence[Axes], log: pd.DataFrame, label: str, colour) -> None:
+    losses, validation, waiting = column
+    curve = stretches(log, STRETCHES)
+    losses.fill_between(curve["step"], curve["low"], curve["high"], color=colour, alpha=0.2, linewidth=0)
+    losses.plot(curve["step"], curve["loss"], color=colour, label=label, linewidth=1.3)
+    for name, (unit, factor) in VALIDATIONS.items():
+        if name in log:
+            measured = log[log[name].notna()]
+            validation.plot(measured["step"], factor * measured[name], "o-", color=colour, markersize=3)
+            validation.set_ylabel(f"validation: {unit}")
+    curve = stretches(log, WAITING_STRETCHES)
+    waiting.plot(
+        curve["step"],
+        100 * curve["waiting"],
+        color=colour,
+        label=f"{label}: {100 * waiting_share(log):.1f} %",
+        linewidth=1,
+    )
+
+
+def _finish(losses: Axes, validation: Axes, waiting: Axes) -> None:
+    """Scales that the lines decide: a loss with a continuous likelihood in it can be negative, as a band may show."""
+    means = np.concatenate([line.get_ydata() for line in losses.lines])
+    losses.set(yscale="log", ylim=(means[means > 0].min() / 2, 2 * means.max()), ylabel="loss")
+    losses.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    losses.yaxis.set_major_formatter("{x:g}")
+    losses.yaxis.set_minor_formatter(NullFormatter())
+    waiting.set(ylim=(0, 1.5 * waiting.get_ylim()[1]), ylabel="waiting for data, %", xlabel="step")
+    for axes in (losses, waiting):
+        axes.legend(fontsize=8, frameon=False, loc="upper right")
+    for axes in (losses, validation, waiting):
+        axes.tick_params(labelsize=8)
+        sns.despine(ax=axes)
+
+
+@one_line_errors
+def main() -> None:
+    """Draw the figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--logs", type=Path, nargs="+", required=True, help="models/<model>/log.csv")
+    add_outputs(parser, ("png", "svg"))
+    arguments = parser.parse_args()
+    logs = {path.parent.name: read_log(path) for path in arguments.logs}
+    save(draw(logs, arguments.cohort), arguments.output_png, arguments.output_svg)
+
+
+if __name__ == "__main__":
+    main()

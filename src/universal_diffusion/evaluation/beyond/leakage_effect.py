@@ -1,0 +1,139 @@
+"""Step: what training on the test patients is worth: Dice of one system with and without that leakage, side by side.
+
+    python -m universal_diffusion.evaluation.beyond.leakage_effect --dropped F --kept F --leakage F --system NAME
+        --cohort TEXT --study-seed N --output-csv F --output-md F
+
+Both systems are trained and sampled alike; the one differs from the other by the leaked scans in its training set. Test
+patients that no training set holds are told apart: what changes in them is the chance of another training.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from universal_diffusion.csv_tables import read_csv
+from universal_diffusion.errors import InputError, one_line_errors
+from universal_diffusion.evaluation import tables
+from universal_diffusion.evaluation.scoring.cases import SCORED, of_system, read_cases
+from universal_diffusion.evaluation.statistics import bootstrap, mean_of_column_means
+from universal_diffusion.files import write_text
+from universal_diffusion.randomness import numpy_generator
+from universal_diffusion.systems import system_of
+from universal_diffusion.targets import all_targets
+
+LEAKED, OTHERS = "leaked", "not leaked"
+MEAN = "mean of targets"
+NOTES = (
+    "Leaked: another scan in the training sources is a copy of the test patient's (leakage.csv). Without: such copies "
+    "are left out of training. With: they are trained on, as the paper probably did.",
+    "Mean Dice in per cent over the test patients with a defined Dice in both, their number in brackets; with a 95 % "
+    "bootstrap interval of the paired difference over two patients or more.",
+    "One training each: the difference in patients that are not leaked is what another training changes by chance.",
+)
+
+
+def leaked_cases(leakage: pd.DataFrame) -> set[tuple[str, str]]:
+    """(source, case) of the test cases whose patient group holds a scan of a training source."""
+    test = leakage["part"] == "test"
+    shared = set(leakage.loc[test, "group"]) & set(leakage.loc[~test, "group"])
+    chosen = leakage[test & leakage["group"].isin(shared)]
+    return set(zip(chosen["source"], chosen["case"], strict=True))
+
+
+def effect_rows(dropped: pd.DataFrame, kept: pd.DataFrame, leaked: set[tuple[str, str]], seed: int) -> pd.DataFrame:
+    """One row per kind of patient and target, and one for their mean: n, Dice without and with leakage, the difference.
+
+    Args:
+        dropped, kept: scores of the system trained without and with leakage (`cases.COLUMNS`).
+        leaked: (source, case) of the leaked test patients.
+        seed: of the study.
+
+    Raises:
+        InputError: if there is no Dice in a test case, or the two were not scored on the same cases and targets.
+    """
+    sides = [table[table["part"] == "test"].set_index(SCORED)["dice"] for table in (dropped, kept)]
+    if set(sides[0].index) != set(sides[1].index):
+        raise InputError("--dropped and --kept", "are not of the same test cases", "run `leakage_effect` again")
+    pairs = pd.concat(sides, axis=1, keys=["without", "with"]).dropna().reset_index()
+    if pairs.empty:
+        raise InputError("--dropped and --kept", "hold no Dice of a test case", "give the study a source of role test")
+    patients = zip(pairs["source"], pairs["case"], strict=True)
+    pairs["patients"] = [LEAKED if patient in leaked else OTHERS for patient in patients]
+    chosen = {kind: pairs[pairs["patients"] == kind] for kind in (LEAKED, OTHERS)}
+    names = [known.name for known in all_targets() if known.name in set(pairs["target"])]
+    rows = [
+        {"patients": kind, "target": name} | _means(own[own["target"] == name], numpy_generator(seed, kind, name))
+        for kind, own in chosen.items()
+        for name in names
+    ]
+    means = [
+        {"patients": kind, "target": MEAN} | _means(own, numpy_generator(seed, kind, MEAN))
+        for kind, own in chosen.items()
+    ]
+    return pd.DataFrame(rows + means)
+
+
+def _means(pairs: pd.DataFrame, generator: np.random.Generator) -> dict[str, float]:
+    """n patients, and the means over targets of their means; the interval is of patients drawn with all targets."""
+    sides = {side: pairs.pivot(index=["source", "case"], columns="target", values=side) for side in ("without", "with")}
+    difference = bootstrap(sides["with"] - sides["without"], mean_of_column_means, generator)
+    return {
+        "n": difference.n,
+        "dice_without": mean_of_column_means(sides["without"]),
+        "dice_with": mean_of_column_means(sides["with"]),
+        "difference": difference.value,
+        "low": difference.low,
+        "high": difference.high,
+    }
+
+
+def printed_table(rows: pd.DataFrame, system: str, cohort: str) -> tables.Printed:
+    """A row per target, the leaked patients' three columns before the others'."""
+    targets = list(dict.fromkeys(rows["target"]))
+    texts = pd.DataFrame({"Target": targets})
+    for patients in (LEAKED, OTHERS):
+        own = rows[rows["patients"] == patients].set_index("target").reindex(targets)
+        texts[f"{patients}: without"] = [tables.percent(value, 1) for value in own["dice_without"]]
+        texts[f"{patients}: with"] = [tables.percent(value, 1) for value in own["dice_with"]]
+        texts[f"{patients}: difference (n)"] = [_difference(row) for row in own.itertuples()]
+    caption = f"Dice (%) of {system} on the test patients without and with leakage, measured here: {cohort}."
+    return tables.Printed(texts, tables.unmarked(texts), caption, NOTES, "tab:leakage")
+
+
+def _difference(row) -> str:
+    if not row.n:
+        return tables.NOTHING
+    interval = "" if pd.isna(row.low) else f" [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"
+    return f"{100 * row.difference:+.1f}{interval} ({row.n})"
+
+
+def read_leakage(path: Path) -> pd.DataFrame:
+    """The columns group, source, case, part of leakage.csv. Raises InputError for a file that is no such table."""
+    try:
+        return read_csv(path, str, ["group", "source", "case", "part"])
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"is no leakage audit ({error})", "remake it with the step `split`") from None
+
+
+@one_line_errors
+def main() -> None:
+    """Write the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dropped", type=Path, required=True, help="scores of the system trained without leakage")
+    parser.add_argument("--kept", type=Path, required=True, help="scores of the system trained with leakage")
+    parser.add_argument("--leakage", type=Path, required=True, help="leakage.csv, from `split`")
+    parser.add_argument("--system", required=True, help="the system that was trained twice")
+    parser.add_argument("--study-seed", type=int, required=True, help="the configuration's `seed`")
+    tables.add_outputs(parser, ("csv", "md"))
+    arguments = parser.parse_args()
+    system = system_of(arguments.system)
+    sides = [of_system(read_cases(path), system) for path in (arguments.dropped, arguments.kept)]
+    rows = effect_rows(*sides, leaked_cases(read_leakage(arguments.leakage)), arguments.study_seed)
+    tables.write_csv(arguments.output_csv, rows)
+    write_text(arguments.output_md, tables.markdown(printed_table(rows, system.label, arguments.cohort)))
+
+
+if __name__ == "__main__":
+    main()

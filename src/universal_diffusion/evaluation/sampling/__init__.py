@@ -1,0 +1,1 @@
+"""What sampling costs and brings: the gate, and the sweep over steps and samples."""

@@ -1,0 +1,1 @@
+"""How predictions are scored: one row per system, case and annotated target."""
