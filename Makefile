@@ -1,13 +1,14 @@
 # make study   the embedded study, into results/embedded
 # make sample  the same workflow on the real CTs of ../shared/data, into results/sample
-# make test    every test
+# make test    every test but those that need conda
+# make test-conda  the smallest study with --use-conda, from a channel on disk
 # make lint    formatting and lint of the library and the workflow
 # make env     only the environment that the others build when it is missing or out of date
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study sample test lint env
+.PHONY: study sample test test-conda lint env
 
 study: env
 	$(BIN)/snakemake --cores all
@@ -17,6 +18,9 @@ sample: env
 
 test: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+test-conda: env
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m conda tests/conda
 
 lint: env
 	$(BIN)/ruff check

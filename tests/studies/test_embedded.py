@@ -1,8 +1,6 @@
 """The workflow for real, on an embedded study made as small as it goes: what it leaves, and what a change reruns."""
 
 import csv
-import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,51 +28,9 @@ ARTEFACTS = [
 ]
 
 
-def smallest(configuration: dict) -> dict:
-    """The embedded study with four sources, eleven scans and a handful of training steps."""
-    cases = {"msd07": 3, "amos": 3, "word": 3, "ircadb": 2}
-    few = {"steps": 4, "batch": 4, "warmup": 1, "validate_every": 4}
-    networks = {
-        name: configuration[name] | {"training": configuration[name]["training"] | few}
-        for name in ("mask_autoencoder", "image_autoencoder", "denoiser", "baseline")
-    }
-    changes = {
-        "study": "smallest",
-        "cohort": "eleven synthetic scans",
-        "sources": {name: configuration["sources"][name] for name in cases},
-        "phantom": configuration["phantom"] | {"matrix": 64, "slice_spacing_mm": [8.0, 10.0], "cases": cases},
-        "preparation": configuration["preparation"] | {"spacing_mm": [10.0, 10.0, 12.0], "patch": 32},
-        "segmentation": configuration["segmentation"] | {"steps": 1, "ensemble": 2},
-    }
-    return configuration | networks | changes
-
-
-class Study:
-    """The smallest study, run once in a copy of the project."""
-
-    def __init__(self, project):
-        self.project = project
-        self.results = project.folder / "results" / "smallest"
-        configuration = yaml.safe_load((project.folder / "config/config.yaml").read_text())
-        (project.folder / "smallest.yaml").write_text(yaml.safe_dump(smallest(configuration)))
-
-    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
-        return self.project.snakemake("--cores", "2", "--configfile", "smallest.yaml", *arguments, **variables)
-
-    def planned(self) -> dict[str, int]:
-        """Jobs by rule that a run would do now."""
-        run = self.run("-n")
-        assert run.returncode == 0, run.stderr
-        return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", run.stdout + run.stderr, re.MULTILINE)}
-
-    def rows(self, path: str) -> list[dict[str, str]]:
-        with open(self.results / path, encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-
-
 @pytest.fixture(scope="module")
-def study(project_copy) -> Study:
-    study = Study(project_copy())
+def study(smallest_study):
+    study = smallest_study()
     run = study.run()
     assert run.returncode == 0, run.stderr[-4000:]
     return study
@@ -181,8 +137,8 @@ def test_report_is_packed(study):
     assert (study.results / "report.zip").stat().st_size > 100_000
 
 
-def test_a_second_study_elsewhere_under_another_hash_seed_gives_the_same_bytes(study, project_copy):
-    other = Study(project_copy())
+def test_a_second_study_elsewhere_under_another_hash_seed_gives_the_same_bytes(study, smallest_study):
+    other = smallest_study()
     run = other.run("--", "results/smallest/scores/cases.csv", PYTHONHASHSEED="7")
     assert run.returncode == 0, run.stderr[-4000:]
     made = [path.relative_to(other.results) for kind in ("h5", "safetensors", "csv") for path in _results(other, kind)]
@@ -190,7 +146,7 @@ def test_a_second_study_elsewhere_under_another_hash_seed_gives_the_same_bytes(s
     assert [path for path in made if (study.results / path).read_bytes() != (other.results / path).read_bytes()] == []
 
 
-def _results(study: Study, kind: str) -> list[Path]:
+def _results(study, kind: str) -> list[Path]:
     """Files of a kind that the seed decides: all but the trainings' logs, which tell the time too."""
     return sorted(path for path in study.results.rglob(f"*.{kind}") if path.name != "log.csv")
 
