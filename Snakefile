@@ -28,6 +28,8 @@ wildcard_constraints:
     shard=r"\d+-of-\d+",
 
 
+PRINTED = ["csv", "md", "tex"]
+FIGURES = "training latent_cost ceilings distributions worst sampling sampling_seconds".split()
 ARTEFACTS = [
     "<results>/splits.csv",
     "<results>/leakage.csv",
@@ -35,16 +37,16 @@ ARTEFACTS = [
     "<results>/quality/findings.csv",
     *collect("<results>/models/{variant}/{part}", variant=VARIANTS, part=["weights.safetensors", "card.json"]),
     "<results>/scores/cases.csv",
-    *collect("<results>/tables/autoencoder_ceiling.{kind}", kind=["csv", "md"]),
-    "<results>/tables/cost.csv",
-    *collect("<results>/tables/networks.{kind}", kind=["csv", "md"]),
-    *collect("<results>/tables/table{number}.{kind}", number=[1, 2, 3], kind=["csv", "md", "tex"]),
-    *collect("<results>/tables/{name}.{kind}", name=["targets", "gate"], kind=["csv", "md"]),
-    *collect("<results>/tables/own/{source}.{kind}", source=own_sources(), kind=["csv", "md"]),
+    *collect("<results>/tables/table{number}.{kind}", number=[1, 2, 3], kind=PRINTED),
+    *collect("<results>/tables/{name}.{kind}", name=["targets", "comparisons"], kind=PRINTED),
+    *collect("<results>/tables/{name}.{kind}", name=["autoencoder_ceiling", "cost", "networks", "gate"], kind=PRINTED),
+    *collect("<results>/tables/own/{source}.{kind}", source=own_sources(), kind=PRINTED),
     *collect("<results>/figures/figure{number}.{kind}", number=[1, 2], kind=["png", "svg"]),
-    *collect("<results>/figures/training.{kind}", kind=["png", "svg"]),
+    *collect("<results>/figures/{name}.{kind}", name=FIGURES, kind=["png", "svg"]),
+    *collect("<results>/tables/{name}.{kind}", name=["sampling", "sampling_seconds"], kind=["csv", "md"]),
     *collect("<results>/models/{model}/README.md", model=MODELS),
-    *collect("<results>/claims.{kind}", kind=["csv", "md"]),
+    *collect("<results>/claims.{kind}", kind=PRINTED),
+    "<results>/claims_rows.csv",
     *(["<results>/figures/phantom.png"] if sources(origin="phantom") else []),
 ]
 
@@ -77,7 +79,7 @@ rule benchmarks:
     input:
         collect(
             "benchmarks/{name}.md",
-            name="store layouts harmonise plan training space inference segmentation large_ct".split(),
+            name="store layouts harmonise plan scoring training space inference segmentation presets large_ct".split(),
         ),
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "workflow", "config", "envs", "src")
+PARTS = ("Snakefile", "requirements.lock", "workflow", "config", "envs", "src")
 
 
 class Project:
@@ -51,6 +51,7 @@ def smallest(configuration: dict) -> dict:
         "phantom": configuration["phantom"] | {"matrix": 64, "slice_spacing_mm": [8.0, 10.0], "cases": cases},
         "preparation": configuration["preparation"] | {"spacing_mm": [10.0, 10.0, 12.0], "patch": 32},
         "segmentation": configuration["segmentation"] | {"steps": 1, "ensemble": 2},
+        "sweep": {"steps": [1], "ensembles": [1], "cases": 1},
     }
     return configuration | networks | changes
 

@@ -108,9 +108,9 @@ def test_help_fits_a_terminal(capsys, command):
 
 def test_the_help_of_segment_says_what_each_preset_costs(capsys):
     told = " ".join(help_of(capsys, "segment").split())
-    assert "By default 4 steps and 4 samples per target" in told
-    assert "1 step, 1 sample: 1/16 of the default's denoising" in told
-    assert "20 steps, 10 samples, no gate: 12.5 times the default's denoising" in told
+    assert "By default 2 steps and 5 samples per target" in told
+    assert "1 step, 1 sample: 1/10 of the default's denoising" in told
+    assert "5 steps, 10 samples, no gate: 5 times the default's denoising" in told
 
 
 def test_the_version_is_that_of_the_package(capsys):

@@ -96,6 +96,9 @@ def test_wrong_value_is_told_with_its_path_and_what_is_allowed(changed, told):
         ("segmentation", {"warm_start": 2, "gate": GATE}, "configuration.segmentation.warm_start: is 2; give 3 (seg"),
         ("segmentation", {"gate": GATE | {"every": 0}}, "configuration.segmentation.gate.every: is 0; give more than"),
         ("segmentation", {"gate": GATE | {"threshold": 2.0}}, "configuration.segmentation.gate.threshold: is 2.0; giv"),
+        ("sweep", {"ensembles": [1, 0]}, "configuration.sweep.ensembles: is (1, 0); give more than 0"),
+        ("sweep", {"steps": []}, "configuration.sweep.steps: is empty; give one number or more"),
+        ("sweep", {"cases": 0}, "configuration.sweep.cases: is 0; give more than 0"),
         ("weights", {"origin": "local"}, "configuration.weights.vgg16: is missing; with origin local a path is needed"),
         ("weights", {"clip": "x.pt"}, "configuration.weights.clip: is given; with origin untrained no path is used"),
         (

@@ -82,7 +82,7 @@ def test_every_configuration_plans_the_whole_study(project, name):
     assert int(jobs.get("acquire", 0)) == len(configuration["sources"]) - phantoms
     assert int(jobs["segment"]) == 4 * configuration["shards"]
     assert int(jobs["gate"]) == 2 * configuration["shards"]
-    assert "sampling_sweep" not in jobs
+    assert [jobs[job] for job in ("sampling_sweep", "latent_cost", "ceilings", "distributions", "worst")] == [*"11111"]
     assert int(jobs["harmonise"]) == len(configuration["sources"]) * configuration["shards"]
     assert [jobs[job] for job in ("denoiser", "table1", "table2", "table3", "figure2", "claims")] == ["4", *"11111"]
     assert ("phantom_montage" in jobs) == (phantoms > 0)

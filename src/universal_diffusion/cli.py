@@ -1,4 +1,4 @@
-"""The command line: `universal-diffusion targets`, `segment`, `view` and `check-dataset`."""
+"""The command line: `universal-diffusion targets`, `segment`, `view`, `check-dataset` and `trace`."""
 
 import argparse
 import sys
@@ -21,6 +21,12 @@ Check a dataset of your own before a study reads it: a folder of CTs and masks w
 Reads every case. Prints each with its targets in ml (and voxels), each target over all cases, then everything that is
 odd (warnings) or that a study would refuse (problems). Exit status 1 if there are problems."""
 
+TRACE = """\
+Say what one cell of a study's table was made from (docs/trace.md): score rows, predictions, volumes, archives, weights,
+configuration, commit, environment and seeds. Hashes are verified, and the cell's value is computed again.
+
+Exit status 1 if anything differs from what the study recorded."""
+
 
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
@@ -39,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add_segment(commands).set_defaults(command=_segment)
     _add_view(commands)
     _add_check_dataset(commands)
+    _add_trace(commands)
     return parser
 
 
@@ -76,6 +83,19 @@ def _add_check_dataset(commands) -> None:
     )
     parser.add_argument("folder", type=Path, help="the folder that holds dataset.yaml")
     parser.set_defaults(command=_check_dataset)
+
+
+def _add_trace(commands) -> None:
+    parser = commands.add_parser(
+        "trace",
+        help="say what one cell of a study's table was made from",
+        description=TRACE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("table", type=Path, metavar="TABLE", help="such as results/<study>/tables/table3.csv")
+    parser.add_argument("--cell", nargs="+", required=True, metavar="NAME", help="its column and row, by key or label")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(command=_trace)
 
 
 def _targets(arguments: argparse.Namespace) -> None:
@@ -125,6 +145,15 @@ def _check_dataset(arguments: argparse.Namespace) -> None:
     report = check(arguments.folder)
     print(printed(report))
     if report.problems:
+        raise SystemExit(1)
+
+
+def _trace(arguments: argparse.Namespace) -> None:
+    from universal_diffusion.evaluation.tracing.trace import as_json, printed, trace
+
+    traced = trace(arguments.table, arguments.cell)
+    print(as_json(traced) if arguments.json else printed(traced))
+    if not traced.sound:
         raise SystemExit(1)
 
 

@@ -11,7 +11,7 @@ POSITIVE = {
     *("threads", "shards", "matrix", "slice_spacing_mm", "spacing_mm", "patch", "per_case", "channels"),
     *("latent_channels", "residual_blocks", "embedding_channels", "segresnet_filters"),
     *("steps", "batch", "learning_rate", "gradient_clip", "validate_every", "timesteps", "history", "ensemble"),
-    *("devices", "micro_batch", "every"),
+    *("devices", "micro_batch", "every", "ensembles"),
 }
 FRACTIONS = {
     *("validation_fraction", "target_probability", "uniform_probability", "ema_decay", "eta", "overlap", "threshold"),
@@ -33,6 +33,7 @@ def check(study: Study) -> None:
     if study.segmentation.overlap == 1:
         raise InputError("configuration.segmentation.overlap", "is 1", "give less: windows must move on")
     _check_warm_start(study)
+    _check_sweep(study)
     _check_networks(study)
     _check_devices(study)
     _check_weights(study)
@@ -50,6 +51,14 @@ def _check_warm_start(study: Study) -> None:
             f"is {sampling.warm_start}",
             f"give {sampling.steps - 1} (segmentation.steps - 1) to {study.diffusion.timesteps - 1}",
         )
+
+
+def _check_sweep(study: Study) -> None:
+    if study.sweep.cases <= 0:
+        raise InputError("configuration.sweep.cases", f"is {study.sweep.cases}", "give more than 0")
+    for key in ("steps", "ensembles"):
+        if not getattr(study.sweep, key):
+            raise InputError(f"configuration.sweep.{key}", "is empty", "give one number or more")
 
 
 def _check_values(section: object, where: str) -> None:

@@ -33,6 +33,9 @@ class InputError(Exception):
         super().__init__(f"{where}: {problem}; {remedy}")
         self.where, self.problem, self.remedy = str(where), problem, remedy
 
+    def __reduce__(self):  # between processes
+        return type(self), (self.where, self.problem, self.remedy)
+
 
 def of_the_disk(error: OSError, where: object = "a file that is written") -> InputError | None:
     """What a disk or its owner refused (permission, room, read-only), as one line; None for any other error.

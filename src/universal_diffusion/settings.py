@@ -207,6 +207,15 @@ class Segmentation:
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """What sampling buys: Dice on a few `cases` with every number of `steps` and each of the `ensembles`."""
+
+    steps: tuple[int, ...]
+    ensembles: tuple[int, ...]
+    cases: int
+
+
+@dataclass(frozen=True)
 class Baseline:
     """The discriminative networks of Table 3 that are trained here on the same split."""
 
@@ -245,6 +254,7 @@ class Study:
     denoiser: Denoiser
     diffusion: Diffusion
     segmentation: Segmentation
+    sweep: Sweep
     baseline: Baseline
     data_root: str = "."
     phantom: Phantom | None = None

@@ -10,6 +10,7 @@ occur in the case: `snakemake benchmarks` measures this layout against others.
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -196,6 +197,16 @@ class VolumeFile:
                 "delete its folder and run again: `harmonise` remakes it",
             ) from None
 
+    def encoded(self, name: Literal["labels", "native_labels"]) -> tuple[np.ndarray, np.ndarray]:
+        """Label bits as `label_codes.encode` gives them: `unions` (n,) uint32 and the `codes` of voxels (X, Y, Z)."""
+        try:
+            return self._slices[name].attrs["unions"], np.moveaxis(self._slices[name][:], 0, 2)
+        except OSError as error:
+            raise self._damaged(error) from None
+
+    def _damaged(self, error: OSError) -> InputError:
+        return InputError(self.path, f"is damaged ({error})", "delete its folder and run again: `harmonise` remakes it")
+
     def read(self) -> Volume:
         """The whole case."""
         try:
@@ -214,9 +225,7 @@ class VolumeFile:
                 self.slice_prints,
             )
         except OSError as error:
-            raise InputError(
-                self.path, f"is damaged ({error})", "delete its folder and run again: `harmonise` remakes it"
-            ) from None
+            raise self._damaged(error) from None
 
     def __enter__(self) -> "VolumeFile":
         return self

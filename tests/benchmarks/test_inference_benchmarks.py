@@ -17,20 +17,23 @@ from universal_diffusion.benchmarks import (
     inference,
     large_ct,
     others_at_scale,
+    presets,
     segmentation,
     volumetric,
 )
 from universal_diffusion.benchmarks.budget import Budgeted
 from universal_diffusion.benchmarks.parts import DECODE, DENOISE, ENCODE, FEATURES, Parts, flops_of
 from universal_diffusion.benchmarks.plain_inference import plain_segmentation, scheduler_of
+from universal_diffusion.benchmarks.tiny_networks import write_tiny
 from universal_diffusion.benchmarks.volumetric import NNUNET, SEGRESNET
 from universal_diffusion.benchmarks.whole_ct import engine, whole
 from universal_diffusion.evaluation.beyond.cost import flops
-from universal_diffusion.method.bundle import Bundle
+from universal_diffusion.method.bundle import Bundle, load_bundle
 from universal_diffusion.method.weights import save_model
+from universal_diffusion.segmentation.report import read_report
 from universal_diffusion.segmentation.sampling.run import sample_volume
 from universal_diffusion.settings import Segmentation, Study, read
-from universal_diffusion.targets import bits, target
+from universal_diffusion.targets import all_targets, bits, target
 from universal_diffusion.volumes import Grid, Volume, write_volume
 
 PATCH, SHAPE, NAMES = 16, (28, 16, 3), ("liver", "spleen", "right kidney")
@@ -234,21 +237,61 @@ def test_the_case_with_the_most_targets_is_chosen(volume, tmp_path):
     assert segmentation.chosen(sorted(tmp_path.glob("*.h5"))).case == "1"
 
 
-def test_the_chain_goes_from_file_to_files(bundle, tmp_path):
-    """A CT of constant tissue in air; every part has its seconds and its own peak of memory."""
+@pytest.fixture(scope="module")
+def model(bundle, tmp_path_factory) -> Path:
+    """The bundle as a directory, for CTs of 6 mm."""
     card = bundle.card | {"hu_window": [-175.0, 250.0], "spacing_mm": [6.0, 6.0, 6.0]}
     card |= {"prediction": "mask", "study": "test", "variant": "mask_learnt", "cohort": "noise"}
-    save_model(tmp_path / "model", bundle.networks, card)
+    directory = tmp_path_factory.mktemp("models") / "model"
+    save_model(directory, bundle.networks, card)
+    return directory
+
+
+def test_a_preset_is_timed_as_a_command_and_scored_with_the_truth(model, tmp_path):
+    presets.write_ct(tmp_path / "ct.nii.gz", 24)
+    row = presets.timed("fast", model, tmp_path / "ct.nii.gz", tmp_path / "fast", 1)
+    assert (row["preset"], row["steps"], row["samples"], row["gate"]) == ("fast", 1, 1, "on")
+    assert 0 < row["sampling s"] < row["seconds"]
+    assert 0.1 < row["peak GiB"] < 8
+    report = read_report(tmp_path / "fast")
+    truth, scores = np.load(tmp_path / "labels.npy"), presets.dices(report, tmp_path / "labels.npy", tmp_path / "fast")
+    assert set(scores) == {known.name for known in all_targets() if (truth & bits([known.name])).any()}
+    for name, score in scores.items():
+        wanted, found = truth & bits([name]) > 0, nibabel.load(tmp_path / "fast" / f"{target(name).slug}.nii.gz")
+        found = found.get_fdata() == 1
+        assert score == pytest.approx(2 * (wanted & found).sum() / (wanted.sum() + found.sum()))
+    assert row["Dice %"] == pytest.approx(100 * np.mean(list(scores.values())))
+    card = {"study": "test", "variant": "mask_learnt", "cohort": "noise", "targets": []}
+    assert f"mean over the {len(scores)} of" in presets.notes(pd.DataFrame([row]), list(truth.shape), card, 1)[2]
+
+
+def test_tiny_networks_on_the_papers_grid_find_a_little(project_root, tmp_path):
+    """On windows of 32 instead of 256; the rest is the paper's."""
+    paper = read(Study, yaml.safe_load((project_root / "config/paper.yaml").read_text()))
+    paper = replace(paper, preparation=replace(paper.preparation, patch=32))
+    write_tiny(tmp_path, paper)
+    made = load_bundle(tmp_path)
+    assert (made.card["spacing_mm"], made.card["patch"]) == ([1.5, 1.5, 2.0], 32)
+    generator = torch.Generator().manual_seed(1)
+    logits = made.mask_autoencoder.decode(torch.randn(8, made.latent_channels, 8, 8, generator=generator))
+    assert 0 < (logits > 0).float().mean() < 0.1
+    assert sum(one.numel() for one in made.networks.parameters()) < 100_000
+
+
+def test_the_chain_goes_from_file_to_files(model, tmp_path):
+    """A CT of constant tissue in air; every part has its seconds and its own peak of memory."""
     image = np.full((40, 36, 8), -1000, np.int16)
     image[8:32, 8:30] = 40 + np.random.default_rng(1).integers(-20, 20, (24, 22, 8))
     nibabel.save(nibabel.Nifti1Image(image, np.diag([6.0, 6.0, 6.0, 1.0])), tmp_path / "ct.nii.gz")
-    figures = large_ct.chain(tmp_path / "model", tmp_path / "ct.nii.gz", tmp_path, torch.get_num_threads())
-    table = large_ct.table_of(figures["rows"])
+    figures = large_ct.chain(model, tmp_path / "ct.nii.gz", tmp_path, torch.get_num_threads(), steps=2)
+    table = large_ct.table_of(figures["rows"], large_ct.TRAINED)
     assert list(table["part"]) == ["load the model", "read", "harmonise", "sample", "export", large_ct.WHOLE]
     assert (table["seconds"] > 0).all()
     assert table["peak GiB"].between(0.1, 8).all()
-    notes = " ".join(large_ct.report(table, figures, 1))
+    notes = large_ct.told(table, figures, 1)
     assert "40 x 36 x 8 voxels" in notes
     assert "29 targets" in notes
+    assert "of 6 x 6 x 6 mm, windows of 16 x 16" in notes
+    assert "steps 2, ensemble 5, the gate on" in notes
     assert "goal: under 8 GiB, reached" in notes
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"liver.nii.gz", "liver_mean.nii.gz", "overview.png"}

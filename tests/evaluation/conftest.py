@@ -30,11 +30,18 @@ def score_rows(system, source: str, case: str, part: str, target: str, dice: flo
     row |= {"dataset": "msd" if source.startswith("msd") else source, "source": source, "case": case, "part": part}
     empty = np.isnan(dice)
     row |= {"target": target, "dice": dice, "truth_ml": 0.0 if empty else 5.0, "predicted_ml": 0.0 if empty else 5.0}
+    row |= dict.fromkeys(["dice_harmonised", "surface_dice", "dice_clip_universal"], dice)
     return row | {"outcome": "both_empty" if empty else "scored"}
 
 
 @pytest.fixture
-def cases() -> pd.DataFrame:
+def cases(scored_cases) -> pd.DataFrame:
+    """A copy of `scored_cases` to plant things in."""
+    return scored_cases.copy()
+
+
+@pytest.fixture(scope="session")
+def scored_cases() -> pd.DataFrame:
     """Eight validation cases of every MSD source and eight 3D-IRCADb patients, scored with every system.
 
     Mask prediction is better than noise prediction by 0.2 on tumours and by 0.1 on organs; SegResNet is like mask_clip.
@@ -126,3 +133,54 @@ def models(tmp_path_factory) -> Path:
     coarser = {"kind": "mask_autoencoder", **AUTOENCODER, "channels": [8, 8, 8]}
     save_model(folder / "coarser", build_autoencoder(coarser), own | {"architecture": coarser})
     return folder
+
+
+@pytest.fixture
+def check_print():
+    """Checks a figure as a reader would: no text is cut at its edge, every picture in it shows something."""
+    from matplotlib import pyplot as plt
+
+    def beyond(axis) -> set:
+        """Labels of ticks that lie outside what is shown, and are not drawn."""
+        low, high = sorted(axis.get_view_interval())
+        return {tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high}
+
+    def check(figure) -> None:
+        from matplotlib.text import Text
+
+        figure.canvas.draw()  # which puts labels into their places
+        canvas, hidden = figure.canvas.get_renderer(), set()
+        for axes in figure.axes:
+            hidden |= beyond(axes.xaxis) | beyond(axes.yaxis)
+            hidden |= set() if axes.axison else {*axes.get_xticklabels(), *axes.get_yticklabels()}
+        for text in figure.findobj(Text):
+            if text.get_visible() and text.get_text().strip() and text not in hidden:
+                box = text.get_window_extent(canvas)
+                inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+                assert inside, f"{text.get_text()!r} is cut"
+        for axes in figure.axes:
+            for picture in axes.get_images()[:1]:
+                drawn = picture.to_rgba(picture.get_array())[..., :3]
+                lines = len(axes.collections)
+                assert np.ptp(drawn) > 0.02 or (lines and drawn.min() > 0.5), f"{axes.get_title()!r} shows nothing"
+
+    yield check
+    plt.close("all")
+
+
+@pytest.fixture
+def draw_twice(tmp_path, monkeypatch):
+    """Runs a step that draws a figure twice; its PNG and SVG must be equal in both."""
+
+    def run(module, flags) -> None:
+        for name in ("first", "second"):
+            outputs = ["--output-png", tmp_path / f"{name}.png", "--output-svg", tmp_path / f"{name}.svg"]
+            words = [module.__name__, *flags, "--cohort", "imagined patients", *outputs]
+            monkeypatch.setattr("sys.argv", [str(word) for word in words])
+            module.main()
+        for kind in ("png", "svg"):
+            first, second = ((tmp_path / f"{name}.{kind}").read_bytes() for name in ("first", "second"))
+            assert len(first) > 5000
+            assert first == second
+
+    return run

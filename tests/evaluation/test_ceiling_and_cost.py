@@ -12,9 +12,10 @@ import yaml
 
 from universal_diffusion.consistency import check
 from universal_diffusion.errors import InputError
+from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.beyond import ceiling
 from universal_diffusion.evaluation.beyond.ceiling import ceilings
-from universal_diffusion.evaluation.beyond.cost import costs, flops
+from universal_diffusion.evaluation.beyond.cost import costs, flops, printed_table
 from universal_diffusion.method.autoencoders import MaskAutoencoder
 from universal_diffusion.method.bundle import load_bundle
 from universal_diffusion.settings import Segmentation, Study, read
@@ -49,7 +50,7 @@ def test_the_step_writes_the_table_and_names_the_cohort(tmp_path, monkeypatch):
     for factor, mine in rows.groupby("factor"):
         mine.to_csv(tmp_path / f"{factor}.csv", index=False)
     flags = ["--cases", tmp_path / "4.csv", tmp_path / "2.csv", "--cohort", "imagined"]
-    flags += ["--output-csv", tmp_path / "ceiling.csv", "--output-md", tmp_path / "ceiling.md"]
+    flags += [word for kind in tables.KINDS for word in (f"--output-{kind}", tmp_path / f"ceiling.{kind}")]
     monkeypatch.setattr(sys, "argv", ["ceiling", *map(str, flags)])
     ceiling.main()
     assert pd.read_csv(tmp_path / "ceiling.csv").set_index(["target", "factor"]).loc["liver", "n"].tolist() == [2, 2]
@@ -95,6 +96,9 @@ def test_pixel_space_costs_factor_squared_per_convolution_and_needs_no_autoencod
     sampling = Segmentation("ddim", 10, 1.0, 5, 0.25, 8)
     table = costs(load_bundle(models / "mask_clip"), sampling).set_index("space")
     latent, pixel = table.loc["latent"], table.loc["pixel"]
+    texts = printed_table(table.reset_index(), "a toy").texts
+    assert texts["Grid"].tolist() == ["8 x 8", "16 x 16"]
+    assert texts["Times latent"].tolist() == ["1.0", f"{pixel['total_gflop'] / latent['total_gflop']:.1f}"]
     assert (latent["grid"], pixel["grid"]) == (8, 16)
     assert pixel["denoiser_step_gflop"] / latent["denoiser_step_gflop"] > 3.9
     assert pixel["decode_mask_gflop"] == pixel["encode_image_gflop"] == 0

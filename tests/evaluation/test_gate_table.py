@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from universal_diffusion.errors import InputError
+from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.sampling import gate as step
 from universal_diffusion.evaluation.sampling import gate_table
 from universal_diffusion.evaluation.sampling.gate_rows import COUNTS, IDENTITY, read_rows, write_rows
@@ -62,7 +63,7 @@ def test_every_evaluated_case_is_counted(monkeypatch, tmp_path, study, models):
     assert set(whole["part"]) == {"test", "validation"}
     assert (whole["ungated_calls"] == 12 * whole["pairs"]).all()
     assert (whole["gated_calls"] > 12 * whole["kept"]).all()
-    outputs = ("--output-csv", tmp_path / "t.csv", "--output-md", tmp_path / "t.md")
+    outputs = [word for kind in tables.KINDS for word in (f"--output-{kind}", tmp_path / f"t.{kind}")]
     run(monkeypatch, gate_table, "--parts", tmp_path / "1-of-1.csv", "--cohort", "two scans", *outputs)
     text = (tmp_path / "t.md").read_text()
     assert text.startswith("What the gate keeps, saves and misses (%), measured here: two scans.")

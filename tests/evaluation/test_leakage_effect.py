@@ -86,7 +86,7 @@ def test_scores_of_other_cases_are_refused():
 
 def run(tmp_path, monkeypatch, leakage: str) -> None:
     flags = ["--dropped", "drop.csv", "--kept", "keep.csv", "--leakage", leakage]
-    flags += ["--output-csv", "effect.csv", "--output-md", "effect.md"]
+    flags += ["--output-csv", "effect.csv", "--output-md", "effect.md", "--output-tex", "effect.tex"]
     paths = [str(tmp_path / flag) if "." in flag else flag for flag in flags]
     words = ["--system", "mask_clip", "--study-seed", "1", "--cohort", "a toy"]
     monkeypatch.setattr(sys, "argv", ["leakage_effect", *paths, *words])

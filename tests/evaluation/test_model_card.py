@@ -52,13 +52,14 @@ def study(models, cases, tmp_path) -> Path:
     steps = pd.DataFrame({"step": range(9), "loss": 1.0, "seconds": 500.0, "wait_seconds": 25.0})
     steps.assign(validation_dice=np.where(steps["step"] == 8, 0.123, np.nan)).to_csv(model / "log.csv", index=False)
     write_cases(tmp_path / "cases.csv", cases)
-    parts = {"msd03": ("train", "train", "validation"), "ircadb": ("test",)}
-    rows = [SplitRow(s, s, f"{n}", f"{s}{n}", part, "") for s, found in parts.items() for n, part in enumerate(found)]
-    write_splits(tmp_path / "splits.csv", rows)
+    trained = [SplitRow("msd03", "msd", f"{n}", f"{n}", "train", "") for n in range(2)]
+    scored = cases.drop_duplicates(["source", "case"]).itertuples()
+    rows = [SplitRow(row.source, row.dataset, row.case, row.source + row.case, row.part, "") for row in scored]
+    write_splits(tmp_path / "splits.csv", [*trained, *rows])
     ceiling = pd.DataFrame([(t.name, f, 0.9 + f / 100) for t in all_targets() for f in (2, 4)])
     ceiling.to_csv(tmp_path / "ceiling.csv", index=False, header=["target", "factor", "dice_mean"])
     code = {"commit": "c0ffee", "dirty": True}
-    record = {"archives": {source: {"origin": "phantom"} for source in parts}, "source_code": code}
+    record = {"archives": {source: {"origin": "phantom"} for source in ("msd03", "ircadb")}, "source_code": code}
     record |= {"configuration_sha256": 64 * "7", "study": "imagined", "cohort": COHORT, "seed": 3}
     (tmp_path / "provenance.json").write_text(json.dumps(record))
     (tmp_path / "machine.json").write_text(json.dumps(MACHINE))
@@ -96,7 +97,7 @@ def test_card_says_what_the_records_say(study, cases, monkeypatch):
     assert [fact for fact in [*facts, ": 12.3 %"] if fact not in text] == []
     for digest in (*HASHES.values(), 64 * "5", 64 * "6", 64 * "7", sha256(study / "mask_clip/weights.safetensors")):
         assert f"`{digest}`" in text
-    assert table_row(text, "msd03") == ["msd03", "MSD (CT)", "2", "1", "0", "synthetic scans"]
+    assert table_row(text, "msd03") == ["msd03", "MSD (CT)", "2", "8", "0", "synthetic scans"]
     assert written(study, monkeypatch) == text
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.beyond import networks
 from universal_diffusion.evaluation.beyond.cost import guided_flops
 from universal_diffusion.method.bundle import build_denoiser
@@ -60,8 +61,9 @@ def test_pixel_space_costs_more_in_the_same_network(rows):
 
 
 def test_the_step_writes_both_tables(paper, tmp_path, monkeypatch):
-    flags = ["--study", json.dumps(asdict(paper)), "--cohort", "no case", "--output-csv", tmp_path / "n.csv"]
-    monkeypatch.setattr("sys.argv", ["networks", *map(str, flags), "--output-md", str(tmp_path / "n.md")])
+    flags = ["--study", json.dumps(asdict(paper)), "--cohort", "no case"]
+    flags += [word for kind in tables.KINDS for word in (f"--output-{kind}", tmp_path / f"n.{kind}")]
+    monkeypatch.setattr("sys.argv", ["networks", *map(str, flags)])
     networks.main()
     assert "| mask auto-encoder, f = 4 | encoder | training patch | 256 x 256 | 0.75 | 100 | 14.1 |" in (
         (tmp_path / "n.md").read_text()

@@ -6,13 +6,17 @@ import pandas as pd
 
 from universal_diffusion.evaluation.beyond import targets_table
 from universal_diffusion.evaluation.scoring.cases import read_cases, write_cases
+from universal_diffusion.preparation.splits import SplitRow, write_splits
 
 
 def test_a_table_of_one_source_counts_its_cases_only(cases, tmp_path, monkeypatch):
-    path, csv, md = (tmp_path / name for name in ("cases.csv", "t.csv", "t.md"))
+    path, splits, csv, md, tex = (tmp_path / name for name in ("cases.csv", "splits.csv", "t.csv", "t.md", "t.tex"))
     write_cases(path, cases)
-    flags = ["--cases", path, "--source", "ircadb", "--cohort", "a toy", "--study-seed", 1]
-    flags += ["--output-csv", csv, "--output-md", md]
+    scored = cases.drop_duplicates(["source", "case"]).itertuples()
+    rows = [SplitRow(row.source, row.dataset, row.case, row.source + row.case, row.part, "") for row in scored]
+    write_splits(splits, rows)
+    flags = ["--cases", path, "--splits", splits, "--source", "ircadb", "--cohort", "a toy", "--study-seed", 1]
+    flags += ["--output-csv", csv, "--output-md", md, "--output-tex", tex]
     monkeypatch.setattr(sys, "argv", ["targets_table", *map(str, flags)])
     targets_table.main()
     rows = pd.read_csv(csv).query("system == 'mask_clip'").set_index("target")

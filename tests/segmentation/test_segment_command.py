@@ -125,7 +125,7 @@ def test_a_second_run_on_one_folder_is_refused(ct, model, tmp_path, capsys):
             fcntl.flock(held, fcntl.LOCK_EX)
             assert segment(model, given, tmp_path / locked.split("/")[0], "--no-maps") == code
         errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-        assert errors == [f"error: {out}: another run is at work in it; wait for its end, or give another --output"]
+        assert errors == [f"error: {out}: another run is at work in it; wait for its end, or give another folder"]
         assert [path.name for path in out.iterdir()] == [".lock"]
     assert (tmp_path / "many" / "a" / "segmentation.json").exists()
     assert segment(model, ct, tmp_path / "one", "--no-maps") == 0  # what a killed run leaves locks nothing
@@ -185,6 +185,22 @@ def test_wrong_use_is_one_line_and_status_2(ct, model, tmp_path, monkeypatch, ca
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert problem in line
+
+
+def test_a_wrong_ct_is_told_before_the_model_is_loaded(model, tmp_path, capsys):
+    """A model whose card is sound and whose weights are gone: what is told is the CT."""
+    broken = shutil.copytree(model, tmp_path / "broken")
+    (broken / "weights.safetensors").unlink()
+    assert segment(broken, save_ct(tmp_path / "ct.nii", scale=1000), tmp_path / "out") == 2
+    assert "has values from" in capsys.readouterr().err
+    assert segment(broken, save_ct(tmp_path / "ct.nii"), tmp_path / "out") == 2
+    assert "weights" in capsys.readouterr().err
+
+
+def test_a_batch_can_be_given_and_stands_in_the_report(ct, model, tmp_path):
+    assert segment(model, ct, tmp_path, "--no-maps", "--batch", "3") == 0
+    report = json.loads((tmp_path / "segmentation.json").read_text())
+    assert (report["batch"], report["sampling"]["batch"]) == (3, 3)
 
 
 def test_a_warm_start_without_a_gate_names_the_cause(ct, model, tmp_path, capsys):

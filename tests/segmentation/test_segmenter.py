@@ -9,6 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +24,10 @@ from universal_diffusion.errors import InputError, of_the_disk
 from universal_diffusion.files import sha256, write_json
 from universal_diffusion.segmentation.inputs.ct_hash import ct_sha256
 from universal_diffusion.segmentation.inputs.ct_input import read_ct
+from universal_diffusion.segmentation.lock import alone
 from universal_diffusion.segmentation.outputs.export import Outputs
 from universal_diffusion.segmentation.presets import PRESETS, sampling_of
+from universal_diffusion.segmentation.segmenter import as_ct
 from universal_diffusion.settings import Segmentation
 
 SAMPLING = Segmentation(sampler="ddim", steps=2, eta=1.0, ensemble=2, overlap=0.25, batch=16)
@@ -121,13 +125,59 @@ def test_bytes_repeat_whatever_else_is_asked_for(ct, segmenter, tmp_path):
         assert sha256(tmp_path / "two" / f"liver{end}.nii.gz") == sha256(tmp_path / "one" / f"liver{end}.nii.gz")
 
 
-def test_a_nibabel_image_is_what_its_file_is(ct, segmenter):
+def test_the_order_asked_is_the_results_and_nothing_else(ct, segmenter, tmp_path):
+    names, written = ["liver", "spleen", "left kidney"], []
+    for number, order in enumerate((names, names[::-1])):
+        with segmenter.segment(ct, order, SAMPLING, seed=5) as found:
+            report = json.loads(found.save(tmp_path / f"{number}").read_text())
+            assert [*found.targets] == [*found.facts] == order
+        written.append({name: sha256(tmp_path / f"{number}" / name) for name in report["bytes"]})
+    assert written[0] == written[1]
+
+
+def test_folders_that_another_run_has_are_refused(ct, segmenter, small_outputs, tmp_path):
+    """A lock that another thread took stands for another process: both hold the file open on their own."""
+    quick = replace(SAMPLING, steps=1, ensemble=1)
+    with ThreadPoolExecutor(1) as elsewhere, ExitStack() as theirs:
+        for name in ("work", "out"):
+            elsewhere.submit(theirs.enter_context, alone(tmp_path / name)).result()
+        with pytest.raises(InputError, match=r"work: another run is at work in it"):
+            segmenter.segment(ct, ["liver"], quick, work=tmp_path / "work")
+        with segmenter.segment(ct, ["liver"], quick, work=tmp_path / "mine") as found:
+            with pytest.raises(InputError, match="out: another run is at work in it"):
+                found.save(tmp_path / "out", small_outputs)
+            with pytest.raises(InputError, match="mine: another run is at work in it"):
+                elsewhere.submit(segmenter.segment, ct, ["liver"], quick, 0, tmp_path / "mine").result()
+        elsewhere.submit(theirs.close).result()
+        assert not list(tmp_path.rglob(".lock"))
+    with pytest.raises(InputError, match=r"ct\.nii\.gz: is a file, expected a folder"):
+        segmenter.segment(ct, ["liver"], quick, work=ct)
+
+
+def test_a_given_batch_is_another_run_with_the_same_masks(ct, segmenter, tmp_path):
+    measured = replace(SAMPLING, batch=None)
+    with segmenter.segment(ct, ["liver"], measured) as found:
+        batch = json.loads(found.save(tmp_path / "a").read_text())["batch"]
+        mean = found.mean("liver")
+    with segmenter.segment(ct, ["liver"], replace(measured, batch=batch)) as found:
+        assert np.array_equal(found.mean("liver"), mean)
+
+
+def test_a_nibabel_image_is_what_its_file_is(ct, segmenter, tmp_path):
+    other = tmp_path / "scaled.nii"
     with (
         segmenter.segment(ct, ["liver"], SAMPLING) as of_path,
         segmenter.segment(nibabel.load(ct), ["liver"], SAMPLING) as of_image,
     ):
         assert np.array_equal(of_path.mean("liver"), of_image.mean("liver"))
         assert of_image.ct.path == ct
+    scaled = nibabel.Nifti1Image(np.asarray(nibabel.load(ct).dataobj), AFFINE)
+    scaled.header.set_slope_inter(0.37, -3.1)
+    nibabel.save(
+        nibabel.Nifti1Image(np.linspace(-1000, 400, 8 * 1760).reshape(44, 8, 40), AFFINE, scaled.header), other
+    )
+    assert nibabel.load(other).dataobj.slope != 1
+    assert ct_sha256(as_ct(nibabel.load(other))) == ct_sha256(read_ct(other))  # so `view` takes the file
     with pytest.raises(InputError, match=r"^image: .*not Hounsfield units"):
         segmenter.segment(
             nibabel.Nifti1Image(np.random.default_rng(0).random((9, 9, 9), np.float32), AFFINE), ["liver"]
@@ -177,6 +227,7 @@ def test_a_dicom_report_names_its_series_and_an_absolute_path(
         report = json.loads(found.save("out", small_outputs).read_text())
     assert report["ct"]["path"] == str(tmp_path / "series")
     assert report["ct"]["series"] == "1.2.3.4"
+    assert report["ct"]["notes"][-1].startswith("no DICOM-SEG: the CT's headers have no StudyInstanceUID")
     assert report["identity"]["ct_sha256"] == ct_sha256(read_ct(tmp_path / "series"))
 
 

@@ -101,6 +101,7 @@ rule ceiling:
         cases=collect("<results>/models/{model}/ceiling.csv", model=MASK_AUTOENCODERS),
     output:
         md="<results>/tables/autoencoder_ceiling.md",
+        tex="<results>/tables/autoencoder_ceiling.tex",
         csv=report(
             "<results>/tables/autoencoder_ceiling.csv",
             caption="../report/ceiling.rst",
@@ -122,4 +123,4 @@ rule ceiling:
         cohort=study.cohort,
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.ceiling --cases {input.cases} --cohort {params.cohort:q}"
-        " --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
+        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"

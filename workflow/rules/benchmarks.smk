@@ -201,10 +201,40 @@ rule benchmark_segmentation:
         " --output-csv {output.csv} > {log} 2>&1"
 
 
+rule benchmark_presets:
+    # The presets of the command line from a file to all files, each a command of its own, as users run it.
+    input:
+        code=modules("benchmarks.presets"),
+        command=modules("segmentation.command"),
+        weights="<results>/models/mask_clip/weights.safetensors",
+        card="<results>/models/mask_clip/card.json",
+    output:
+        csv="benchmarks/presets.csv",
+        md="benchmarks/presets.md",
+    log:
+        "<logs>/benchmark_presets.log",
+    benchmark:
+        "<benchmarks>/benchmark_presets.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 64
+    resources:
+        mem_mb=16000,
+        runtime=60,
+        gpu=1,
+    params:
+        model=subpath(input.card, parent=True),
+    shell:
+        "unset MALLOC_MMAP_THRESHOLD_ MALLOC_TRIM_THRESHOLD_;"
+        " PYTHONPATH=src python -m universal_diffusion.benchmarks.presets --model {params.model} --threads {threads}"
+        " --output-csv {output.csv} > {log} 2>&1"
+
+
 rule benchmark_large_ct:
     # The largest CT from file to files; without the allocator's settings that suit a training, as users run it.
     input:
         code=modules("benchmarks.large_ct"),
+        paper="config/paper.yaml",
         weights="<results>/models/mask_clip/weights.safetensors",
         card="<results>/models/mask_clip/card.json",
     output:
@@ -225,5 +255,27 @@ rule benchmark_large_ct:
         model=subpath(input.card, parent=True),
     shell:
         "unset MALLOC_MMAP_THRESHOLD_ MALLOC_TRIM_THRESHOLD_;"
-        " PYTHONPATH=src python -m universal_diffusion.benchmarks.large_ct --model {params.model} --threads {threads}"
-        " --output-csv {output.csv} > {log} 2>&1"
+        " PYTHONPATH=src python -m universal_diffusion.benchmarks.large_ct --model {params.model} --paper {input.paper}"
+        " --threads {threads} --output-csv {output.csv} > {log} 2>&1"
+
+
+rule benchmark_scoring:
+    # One case of 512 x 512, scored by this study and by MONAI's metrics called plainly.
+    input:
+        code=modules("benchmarks.scoring"),
+    output:
+        csv="benchmarks/scoring.csv",
+        md="benchmarks/scoring.md",
+    log:
+        "<logs>/benchmark_scoring.log",
+    benchmark:
+        "<benchmarks>/benchmark_scoring.tsv"
+    localrule: True
+    conda:
+        "../../envs/train.yaml"
+    threads: 64
+    resources:
+        mem_mb=16000,
+        runtime=30,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.benchmarks.scoring --output-csv {output.csv} > {log} 2>&1"

@@ -8,7 +8,10 @@ rule score:
         volumes=volumes(),
         splits="<results>/splits.csv",
     output:
-        "<results>/scores/parts/{system}.csv",
+        scores="<results>/scores/parts/{system}.csv",
+        reliability="<results>/scores/reliability/{system}.csv",
+        coverage="<results>/scores/coverage/{system}.csv",
+        inputs="<results>/scores/inputs/{system}.csv",
     log:
         "<logs>/score/{system}.log",
     benchmark:
@@ -18,13 +21,17 @@ rule score:
     priority: 10
     conda:
         "../../envs/evaluate.yaml"
+    threads: study.threads
     resources:
-        mem_mb=16000,
+        mem_mb=6000 * study.threads,  # a CT of 512 x 512 x 500, scattered predictions, each
         runtime=720,
+    params:
+        results=subpath(output.scores, ancestor=3),
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.scoring.score --predictions {input.predictions}"
-        " --volumes {input.volumes} --splits {input.splits} --system {wildcards.system}"
-        " --output {output} > {log} 2>&1"
+        " --volumes {input.volumes} --splits {input.splits} --system {wildcards.system} --results {params.results}"
+        " --processes {threads} --output-scores {output.scores} --output-reliability {output.reliability}"
+        " --output-coverage {output.coverage} --output-inputs {output.inputs} > {log} 2>&1"
 
 
 rule collect:

@@ -2,13 +2,18 @@
 
 
 rule claims:
-    # Each claim of the paper that a number can settle, and what this study measured.
+    # Each claim of the paper that a number can settle, what this study measured, and the rows it was computed from.
     input:
-        code=modules("evaluation.claims.ledger"),
+        code=modules("evaluation.claims.settle"),
         cases="<results>/scores/cases.csv",
         splits="<results>/splits.csv",
+        inventory="<results>/inventory.csv",
         logs=collect("<results>/models/{variant}/log.csv", variant=VARIANTS),
         cost="<results>/tables/cost.csv",
+        networks="<results>/tables/networks.csv",
+        sampling="<results>/tables/sampling.csv",
+        table1="<results>/tables/table1.csv",
+        ceiling="<results>/models/mask_autoencoder/ceiling.csv",
         published="config/published.csv",
     output:
         csv=report(
@@ -18,6 +23,8 @@ rule claims:
             labels={"what": "claims ledger"},
         ),
         md="<results>/claims.md",
+        tex="<results>/claims.tex",
+        rows="<results>/claims_rows.csv",
     log:
         "<logs>/claims.log",
     benchmark:
@@ -34,10 +41,12 @@ rule claims:
         cohort=study.cohort,
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.claims.ledger --cases {input.cases} --splits {input.splits}"
-        " --logs {input.logs} --cost {input.cost} --published {input.published}"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.claims.settle --cases {input.cases} --splits {input.splits}"
+        " --inventory {input.inventory} --logs {input.logs} --cost {input.cost} --networks {input.networks}"
+        " --sampling {input.sampling} --table1 {input.table1} --ceiling {input.ceiling} --published {input.published}"
         " --sources {params.sources:q} --weights {params.weights:q} --study-seed {params.seed} --cohort {params.cohort:q}"
-        " --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
+        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} --output-rows {output.rows}"
+        " > {log} 2>&1"
 
 
 rule provenance:
@@ -48,7 +57,18 @@ rule provenance:
         artefacts=[
             "<results>/splits.csv",
             "<results>/leakage.csv",
+            "<results>/inventory.csv",
             "<results>/scores/cases.csv",
+            *collect(
+                "<results>/scores/{kind}/{system}.csv",
+                kind=["parts", "inputs"],
+                system=VARIANTS + BASELINES,
+            ),
+            *collect(
+                "<results>/scores/{kind}/{system}.csv",
+                kind=["reliability", "coverage"],
+                system=VARIANTS,
+            ),
             *collect(
                 "<results>/scores/gate/{variant}/{shard}.csv",
                 variant=GATED,
@@ -59,7 +79,12 @@ rule provenance:
                 model=[*AUTOENCODERS, *VARIANTS, *BASELINES],
                 part=["weights.safetensors", "card.json"],
             ),
+            *collect(
+                "<results>/models/{autoencoder}/ceiling.csv",
+                autoencoder=["mask_autoencoder", "coarser_mask_autoencoder"],
+            ),
             "config/published.csv",
+            "requirements.lock",
         ],
         archives=collect("<results>/native/{source}", source=study.sources),
     output:

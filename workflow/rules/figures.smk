@@ -1,4 +1,4 @@
-# Figures 1 and 2 of the paper, and those beyond it.
+# Figures 1 and 2 of the paper, and those that it should have shown.
 
 
 rule figure1:
@@ -33,13 +33,13 @@ rule figure1:
 
 
 rule figure2:
-    # Image, truth, denoising trajectory, ensemble mean and variance.
+    # Image, truth, denoising trajectory, ensemble mean and variance; of each target the case with the median Dice.
     input:
         code=modules("evaluation.paper.figure2"),
         weights="<results>/models/mask_clip/weights.safetensors",
         card="<results>/models/mask_clip/card.json",
         volumes=volumes(),
-        splits="<results>/splits.csv",
+        cases="<results>/scores/cases.csv",
     output:
         png=report(
             "<results>/figures/figure2.png",
@@ -67,7 +67,7 @@ rule figure2:
         model=subpath(input.card, parent=True),
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.paper.figure2 --model {params.model}"
-        " --volumes {input.volumes} --splits {input.splits} --settings {params.settings:q}"
+        " --cases {input.cases} --volumes {input.volumes} --settings {params.settings:q}"
         " --study-seed {params.seed} --threads {params.threads} --cohort {params.cohort:q}"
         " --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
 
@@ -103,3 +103,186 @@ rule training_curves:
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.curves --logs {input.logs} --cohort {params.cohort:q}"
         " --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
+
+
+rule sampling_sweep:
+    # Dice over steps, ensemble, gate and warm start; its seconds are this machine's, with whatever else it does.
+    input:
+        code=modules("evaluation.sampling.sweep"),
+        weights="<results>/models/mask_clip/weights.safetensors",
+        card="<results>/models/mask_clip/card.json",
+        volumes=volumes(),
+        splits="<results>/splits.csv",
+    output:
+        csv="<results>/tables/sampling.csv",
+        md="<results>/tables/sampling.md",
+        png=report(
+            "<results>/figures/sampling.png",
+            caption="../report/sampling.rst",
+            category="Figures",
+            labels={"what": "Dice against steps and ensemble"},
+        ),
+        svg="<results>/figures/sampling.svg",
+        seconds_csv="<results>/tables/sampling_seconds.csv",
+        seconds_md="<results>/tables/sampling_seconds.md",
+        seconds_png=report(
+            "<results>/figures/sampling_seconds.png",
+            caption="../report/sampling_seconds.rst",
+            category="Figures",
+            labels={"what": "Dice against seconds"},
+        ),
+        seconds_svg="<results>/figures/sampling_seconds.svg",
+    log:
+        "<logs>/sampling_sweep.log",
+    benchmark:
+        "<benchmarks>/sampling_sweep.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: study.threads
+    resources:
+        mem_mb=32000,
+        runtime=720,
+        gpu=1,
+    params:
+        settings=section("segmentation"),
+        sweep=section("sweep"),
+        cohort=study.cohort,
+        seed=study.seed,
+        threads=study.threads,
+        model=subpath(input.card, parent=True),
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.sampling.sweep --model {params.model}"
+        " --volumes {input.volumes} --splits {input.splits} --settings {params.settings:q} --sweep {params.sweep:q}"
+        " --study-seed {params.seed} --threads {params.threads} --cohort {params.cohort:q}"
+        " --output-csv {output.csv} --output-md {output.md} --output-png {output.png} --output-svg {output.svg}"
+        " --output-seconds-csv {output.seconds_csv} --output-seconds-md {output.seconds_md}"
+        " --output-seconds-png {output.seconds_png} --output-seconds-svg {output.seconds_svg} > {log} 2>&1"
+
+
+rule latent_cost:
+    # Operations in latent and in pixel space over the steps, and where they go.
+    input:
+        code=modules("evaluation.figures.latent_cost"),
+        cost="<results>/tables/cost.csv",
+        networks="<results>/tables/networks.csv",
+    output:
+        png=report(
+            "<results>/figures/latent_cost.png",
+            caption="../report/latent_cost.rst",
+            category="Figures",
+            labels={"what": "latent against pixel cost"},
+        ),
+        svg="<results>/figures/latent_cost.svg",
+    log:
+        "<logs>/latent_cost.log",
+    benchmark:
+        "<benchmarks>/latent_cost.tsv"
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        cohort=study.cohort,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.figures.latent_cost --cost {input.cost} --networks {input.networks}"
+        " --cohort {params.cohort:q} --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
+
+
+rule ceilings:
+    # Per target the auto-encoder's ceiling and the best variant below it, on the same cases.
+    input:
+        code=modules("evaluation.figures.ceilings"),
+        ceilings=collect(
+            "<results>/models/{model}/ceiling.csv",
+            model=MASK_AUTOENCODERS,
+        ),
+        cases="<results>/scores/cases.csv",
+    output:
+        png=report(
+            "<results>/figures/ceilings.png",
+            caption="../report/ceilings.rst",
+            category="Figures",
+            labels={"what": "what limits each target"},
+        ),
+        svg="<results>/figures/ceilings.svg",
+    log:
+        "<logs>/ceilings.log",
+    benchmark:
+        "<benchmarks>/ceilings.tsv"
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        cohort=study.cohort,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.figures.ceilings --ceilings {input.ceilings} --cases {input.cases}"
+        " --cohort {params.cohort:q} --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
+
+
+rule distributions:
+    # Every case's Dice as a point, per target and system.
+    input:
+        code=modules("evaluation.figures.distributions"),
+        cases="<results>/scores/cases.csv",
+    output:
+        png=report(
+            "<results>/figures/distributions.png",
+            caption="../report/distributions.rst",
+            category="Figures",
+            labels={"what": "Dice of every case"},
+        ),
+        svg="<results>/figures/distributions.svg",
+    log:
+        "<logs>/distributions.log",
+    benchmark:
+        "<benchmarks>/distributions.tsv"
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        cohort=study.cohort,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.figures.distributions --cases {input.cases}"
+        " --cohort {params.cohort:q} --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
+
+
+rule worst:
+    # The lowest Dice of each target, and what went wrong there.
+    input:
+        code=modules("evaluation.figures.worst"),
+        cases="<results>/scores/cases.csv",
+        predictions=collect(
+            "<results>/predictions/mask_clip/{shard}",
+            shard=shards(study.shards),
+        ),
+        volumes=volumes(),
+    output:
+        png=report(
+            "<results>/figures/worst.png",
+            caption="../report/worst.rst",
+            category="Figures",
+            labels={"what": "the worst cases"},
+        ),
+        svg="<results>/figures/worst.svg",
+    log:
+        "<logs>/worst.log",
+    benchmark:
+        "<benchmarks>/worst.tsv"
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=10,
+    params:
+        cohort=study.cohort,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.figures.worst --cases {input.cases} --predictions {input.predictions} --volumes {input.volumes}"
+        " --cohort {params.cohort:q} --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"

@@ -54,6 +54,7 @@ rule gate_table:
             labels={"what": "the gate's savings and misses"},
         ),
         md="<results>/tables/gate.md",
+        tex="<results>/tables/gate.tex",
     log:
         "<logs>/gate_table.log",
     benchmark:
@@ -68,53 +69,5 @@ rule gate_table:
         cohort=study.cohort,
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.sampling.gate_table --parts {input.parts}"
-        " --cohort {params.cohort:q} --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
-
-
-rule sampling_sweep:
-    # Dice against seconds over steps, ensemble, gate and warm start. Not part of a study, because seconds need a machine
-    # with nothing else to do: `snakemake --cores all sampling_sweep`.
-    input:
-        code=modules("evaluation.sampling.sweep"),
-        weights="<results>/models/mask_clip/weights.safetensors",
-        card="<results>/models/mask_clip/card.json",
-        volumes=volumes(),
-        splits="<results>/splits.csv",
-    output:
-        csv=report(
-            "<results>/tables/sampling.csv",
-            caption="../report/sampling.rst",
-            category="Data",
-            labels={"what": "Dice against seconds"},
-        ),
-        md="<results>/tables/sampling.md",
-        png=report(
-            "<results>/figures/sampling.png",
-            caption="../report/sampling.rst",
-            category="Data",
-            labels={"what": "Dice against seconds, drawn"},
-        ),
-        svg="<results>/figures/sampling.svg",
-    log:
-        "<logs>/sampling_sweep.log",
-    benchmark:
-        "<benchmarks>/sampling_sweep.tsv"
-    conda:
-        "../../envs/train.yaml"
-    threads: study.threads
-    resources:
-        mem_mb=32000,
-        runtime=720,
-        gpu=1,
-    params:
-        settings=section("segmentation"),
-        cohort=study.cohort,
-        seed=study.seed,
-        threads=study.threads,
-        model=subpath(input.card, parent=True),
-    shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.sampling.sweep --model {params.model}"
-        " --volumes {input.volumes} --splits {input.splits} --settings {params.settings:q}"
-        " --study-seed {params.seed} --threads {params.threads} --cohort {params.cohort:q}"
-        " --output-csv {output.csv} --output-md {output.md} --output-png {output.png} --output-svg {output.svg}"
+        " --cohort {params.cohort:q} --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex}"
         " > {log} 2>&1"

@@ -97,7 +97,10 @@ use rule score as counterpart_score with:
         volumes=volumes(),
         splits="<results>/counterpart/splits.csv",
     output:
-        "<results>/counterpart/scores/parts/{system}.csv",
+        scores="<results>/counterpart/scores/parts/{system}.csv",
+        reliability="<results>/counterpart/scores/reliability/{system}.csv",
+        coverage="<results>/counterpart/scores/coverage/{system}.csv",
+        inputs="<results>/counterpart/scores/inputs/{system}.csv",
     log:
         "<logs>/counterpart/score/{system}.log",
     benchmark:
@@ -121,6 +124,7 @@ rule leakage_effect:
             labels={"what": "leakage, with and without"},
         ),
         md="<results>/tables/leakage_effect.md",
+        tex="<results>/tables/leakage_effect.tex",
     log:
         "<logs>/leakage_effect.log",
     benchmark:
@@ -138,4 +142,5 @@ rule leakage_effect:
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.leakage_effect --dropped {input.drop}"
         " --kept {input.keep} --leakage {input.leakage} --system {params.system} --cohort {params.cohort:q}"
-        " --study-seed {params.seed} --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
+        " --study-seed {params.seed} --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex}"
+        " > {log} 2>&1"

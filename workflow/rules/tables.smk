@@ -1,4 +1,4 @@
-# Tables 1-3 of the paper, and those beyond it: all targets, datasets of the user's own, costs, networks.
+# Tables 1-3 of the paper, and those beyond it: systems in pairs, all targets, own datasets, costs, networks.
 
 
 rule table1:
@@ -41,6 +41,7 @@ rule table2:
     input:
         code=modules("evaluation.paper.table2"),
         cases="<results>/scores/cases.csv",
+        splits="<results>/splits.csv",
         published="config/published.csv",
     output:
         csv=report(
@@ -66,7 +67,7 @@ rule table2:
         seed=study.seed,
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.paper.table2 --cases {input.cases}"
-        " --published {input.published} --cohort {params.cohort:q} --study-seed {params.seed}"
+        " --splits {input.splits} --published {input.published} --cohort {params.cohort:q} --study-seed {params.seed}"
         " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
 
 
@@ -75,6 +76,7 @@ rule table3:
     input:
         code=modules("evaluation.paper.table3"),
         cases="<results>/scores/cases.csv",
+        splits="<results>/splits.csv",
         published="config/published.csv",
     output:
         csv=report(
@@ -100,7 +102,41 @@ rule table3:
         seed=study.seed,
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.paper.table3 --cases {input.cases}"
-        " --published {input.published} --cohort {params.cohort:q} --study-seed {params.seed}"
+        " --splits {input.splits} --published {input.published} --cohort {params.cohort:q} --study-seed {params.seed}"
+        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
+
+
+rule comparisons:
+    # Every system against every other, on the same patients.
+    input:
+        code=modules("evaluation.beyond.comparisons"),
+        cases="<results>/scores/cases.csv",
+        splits="<results>/splits.csv",
+    output:
+        csv=report(
+            "<results>/tables/comparisons.csv",
+            caption="../report/comparisons.rst",
+            category="Tables",
+            labels={"what": "systems compared in pairs"},
+        ),
+        md="<results>/tables/comparisons.md",
+        tex="<results>/tables/comparisons.tex",
+    log:
+        "<logs>/comparisons.log",
+    benchmark:
+        "<benchmarks>/comparisons.tsv"
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        cohort=study.cohort,
+        seed=study.seed,
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.comparisons --cases {input.cases}"
+        " --splits {input.splits} --cohort {params.cohort:q} --study-seed {params.seed}"
         " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
 
 
@@ -109,6 +145,7 @@ rule targets_table:
     input:
         code=modules("evaluation.beyond.targets_table"),
         cases="<results>/scores/cases.csv",
+        splits="<results>/splits.csv",
     output:
         csv=report(
             "<results>/tables/targets.csv",
@@ -117,6 +154,7 @@ rule targets_table:
             labels={"what": "all 29 targets"},
         ),
         md="<results>/tables/targets.md",
+        tex="<results>/tables/targets.tex",
     log:
         "<logs>/targets_table.log",
     benchmark:
@@ -132,8 +170,8 @@ rule targets_table:
         seed=study.seed,
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.targets_table --cases {input.cases}"
-        " --cohort {params.cohort:q} --study-seed {params.seed}"
-        " --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
+        " --splits {input.splits} --cohort {params.cohort:q} --study-seed {params.seed}"
+        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
 
 
 rule own_table:
@@ -141,6 +179,7 @@ rule own_table:
     input:
         code=modules("evaluation.beyond.targets_table"),
         cases="<results>/scores/cases.csv",
+        splits="<results>/splits.csv",
     output:
         csv=report(
             "<results>/tables/own/{source}.csv",
@@ -149,6 +188,7 @@ rule own_table:
             labels={"what": "own dataset {source}"},
         ),
         md="<results>/tables/own/{source}.md",
+        tex="<results>/tables/own/{source}.tex",
     log:
         "<logs>/own_table/{source}.log",
     benchmark:
@@ -166,8 +206,8 @@ rule own_table:
         seed=study.seed,
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.targets_table --cases {input.cases}"
-        " --source {wildcards.source} --cohort {params.cohort:q} --study-seed {params.seed}"
-        " --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
+        " --splits {input.splits} --source {wildcards.source} --cohort {params.cohort:q} --study-seed {params.seed}"
+        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
 
 
 rule cost:
@@ -177,12 +217,14 @@ rule cost:
         weights="<results>/models/mask_clip/weights.safetensors",
         card="<results>/models/mask_clip/card.json",
     output:
-        report(
+        csv=report(
             "<results>/tables/cost.csv",
             caption="../report/cost.rst",
             category="Tables",
             labels={"what": "cost of latent and pixel space"},
         ),
+        md="<results>/tables/cost.md",
+        tex="<results>/tables/cost.tex",
     log:
         "<logs>/cost.log",
     benchmark:
@@ -195,9 +237,11 @@ rule cost:
     params:
         settings=section("segmentation"),
         model=subpath(input.card, parent=True),
+        cohort=study.cohort,
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.cost --model {params.model}"
-        " --settings {params.settings:q} --output {output} > {log} 2>&1"
+        " --settings {params.settings:q} --cohort {params.cohort:q}"
+        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
 
 
 rule networks:
@@ -212,6 +256,7 @@ rule networks:
             labels={"what": "networks"},
         ),
         md="<results>/tables/networks.md",
+        tex="<results>/tables/networks.tex",
     log:
         "<logs>/networks.log",
     benchmark:
@@ -227,4 +272,5 @@ rule networks:
         cohort=study.cohort,
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.networks --study {params.study:q}"
-        " --cohort {params.cohort:q} --output-csv {output.csv} --output-md {output.md} > {log} 2>&1"
+        " --cohort {params.cohort:q} --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex}"
+        " > {log} 2>&1"

@@ -19,10 +19,9 @@ from universal_diffusion.baselines.prior_mask import load_prior
 from universal_diffusion.baselines.segresnet import load_segmenter
 from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.method.weights import load_card
-from universal_diffusion.preparation.shards import shard_of
-from universal_diffusion.preparation.splits import EVALUATED, read_splits, volumes_of
 from universal_diffusion.segmentation.outputs.nifti_output import write_mask
 from universal_diffusion.segmentation.sampling.runtime import start_torch
+from universal_diffusion.segmentation.study_arguments import add_cases, cases_asked
 from universal_diffusion.targets import target
 from universal_diffusion.volumes import Volume, VolumeFile
 
@@ -59,16 +58,12 @@ def predict_cases(baseline: Baseline, volumes: Sequence[Path], output: Path) -> 
 def main() -> None:
     """Segment one shard of a study's cases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="directory of a trained baseline")
-    parser.add_argument("--volumes", type=Path, nargs="+", required=True, help="directories of harmonised volumes")
-    parser.add_argument("--splits", type=Path, required=True, help="splits.csv, from `split`")
-    parser.add_argument("--shard", required=True, help="i-of-n")
-    parser.add_argument("--threads", type=int, required=True, help="CPU threads; sums depend on it")
+    add_cases(parser, "a trained baseline")
     parser.add_argument("--output", type=Path, required=True, help="folder for <source>/<case>/<target>.nii.gz")
     arguments = parser.parse_args()
-    volumes = volumes_of(arguments.volumes, read_splits(arguments.splits), EVALUATED)
+    volumes, _ = cases_asked(arguments)
     baseline = load_baseline(arguments.model, start_torch(arguments.threads))
-    predict_cases(baseline, shard_of(volumes, arguments.shard), arguments.output)
+    predict_cases(baseline, volumes, arguments.output)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,12 @@ def native(slices: int = 600) -> Scan:
     return Scan(image, taken.affine @ halved, labels)
 
 
+def abdomen(matrix: int) -> Scan:
+    """An abdomen of 280 mm in slices of 5 mm, `matrix` x `matrix` voxels over 420 mm, with its truth."""
+    protocol = Protocol(matrix, 420.0, 5.0, "abdomen", "portal")
+    return scan(make_patient(SEED, "benchmark"), protocol, SEED)
+
+
 def _scan(matrix: int, field_of_view_mm: float, slice_spacing_mm: float) -> Scan:
     protocol = Protocol(matrix, field_of_view_mm, slice_spacing_mm, "abdomen_pelvis", "portal")
     return scan(make_patient(SEED, "benchmark"), protocol, SEED)

@@ -113,7 +113,7 @@ def damage_refused(path: Path) -> Iterator[None]:
 
 
 def _check_kind(tags: pydicom.Dataset, path: Path) -> None:
-    if tags.get("Modality", "CT") != "CT":
+    if (tags.get("Modality") or "CT") != "CT":
         raise InputError(path, f"is {tags.Modality}, not CT", "give a CT series")
     missing = [name for name in GEOMETRY if tags.get(name) is None]
     if missing or any(tags.get(name, usual) != usual for name, usual in GREY.items()):

@@ -68,6 +68,8 @@ def read_label(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def read_values(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """The stored values of a 3-D file with the header's scaling, and its affine, which spans a volume.
 
+    Whole numbers keep their type; others, and what the header scales, come as float32.
+
     The affine is the sform's where there is one, else the qform's (NIfTI's order). Where both are given they must turn
     and scale alike: programs follow the one or the other, so the label's author may have seen another left and right
     than we would. Their origins may differ; no side, volume or pairing depends on it.
@@ -75,7 +77,7 @@ def read_values(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: as `read_image`, but for what the values mean.
     """
-    return _read(path, lambda values: values)
+    return _read(path, lambda values: values.astype(np.float32, copy=False) if values.dtype.kind == "f" else values)
 
 
 def _read(path: Path, converted: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
-"""Means that carry their n and their interval, and paired comparisons.
+"""Means that carry their n and their interval, and paired comparisons of two systems.
 
-All intervals are 95 % percentile bootstrap intervals over cases. Where several targets are averaged, a case is drawn
-with all of them and within its source, so that targets measured on the same scans are not taken for independent.
+All intervals are 95 % percentile bootstrap intervals over patients. Copies of a scan and several scans of a patient are
+one unit (`patients.Patients` tells who they show): their values are averaged first, and where several targets are
+averaged, a patient is drawn with all of them, so that masks of the same body are not taken for independent.
 """
 
 from collections.abc import Callable
@@ -9,7 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import wilcoxon
+from scipy.stats import rankdata, wilcoxon
+
+from universal_diffusion.errors import InputError
+from universal_diffusion.evaluation.scoring.cases import SCORED
 
 RESAMPLES = 2000
 LEVEL = 95.0
@@ -17,12 +21,28 @@ LEVEL = 95.0
 
 @dataclass(frozen=True)
 class Summary:
-    """A statistic of n cases and its interval from `low` to `high`, NaN where n is below 2."""
+    """A statistic of n patients and its interval from `low` to `high`, NaN where n is below 2."""
 
     value: float
     low: float
     high: float
     n: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One system less another on the same patients.
+
+    Attributes:
+        targets, cases: difference of the mean of target means, and of the mean over all (patient, target).
+        p_value: Wilcoxon's signed-rank test, two-sided, of the patients' mean differences.
+        rank_biserial: matched-pairs rank-biserial correlation of the same, from -1 to 1 (Kerby 2014).
+    """
+
+    targets: Summary
+    cases: Summary
+    p_value: float
+    rank_biserial: float
 
 
 def summarise(values: np.ndarray, generator: np.random.Generator) -> Summary:
@@ -37,19 +57,34 @@ def summarise(values: np.ndarray, generator: np.random.Generator) -> Summary:
     return Summary(float(defined.mean()), *_interval(defined[drawn].mean(axis=1)), len(defined))
 
 
-def case_table(cases: pd.DataFrame, measure: str = "dice") -> pd.DataFrame:
-    """One row per (source, case), one column per target@source, values of `measure` (NaN where undefined)."""
-    columns = cases["target"] + "@" + cases["source"]
-    return cases.assign(column=columns).pivot(index=["source", "case"], columns="column", values=measure)
+def patient_table(cases: pd.DataFrame, measure: str = "dice", pooled: bool = False) -> pd.DataFrame:
+    """One row per patient of one system's scores, one column per target@source: means of `measure` over the scans.
+
+    Args:
+        cases: score rows with a column `patient` (`patients.Patients.named`).
+        measure: the column to average; NaN where undefined.
+        pooled: one column per target, whatever its source, and all patients in one stratum.
+
+    Returns:
+        Rows indexed by (stratum, patient): the stratum, within which `bootstrap` draws, is a patient's first source.
+
+    Raises:
+        InputError: if a case and target occur twice.
+    """
+    twice = cases[cases.duplicated(SCORED)]
+    if len(twice):
+        told = f"{'/'.join(twice.iloc[0][SCORED])} occurs twice"
+        raise InputError("scores", told, "give one system's rows, each once")
+    column = cases["target"] if pooled else cases["target"] + "@" + cases["source"]
+    stratum = "" if pooled else cases.groupby("patient")["source"].transform("min")
+    placed = cases.assign(column=column, stratum=stratum)
+    return placed.groupby(["stratum", "patient", "column"])[measure].mean().unstack("column")
 
 
 def mean_of_column_means(table: pd.DataFrame | np.ndarray) -> float:
     """Mean over columns of each column's mean over its defined cases; columns without any are left out."""
-    values = np.asarray(table, float)
-    counts = (~np.isnan(values)).sum(axis=0)
-    if not counts.any():
-        return float("nan")
-    return float((np.nansum(values, axis=0)[counts > 0] / counts[counts > 0]).mean())
+    means = _column_means(np.asarray(table, float))
+    return float(np.nanmean(means)) if not np.isnan(means).all() else float("nan")
 
 
 def mean_of_all(table: pd.DataFrame | np.ndarray) -> float:
@@ -60,22 +95,51 @@ def mean_of_all(table: pd.DataFrame | np.ndarray) -> float:
 
 
 def bootstrap(table: pd.DataFrame, statistic: Callable[[np.ndarray], float], generator: np.random.Generator) -> Summary:
-    """`statistic` of a case table (rows indexed by source and case), with its interval; n counts rows with a value.
+    """`statistic` of a table (`patient_table`), with its interval; n counts rows with a value.
 
-    A source with a single case cannot be resampled: the interval would leave its spread out, so there is none.
+    Rows are drawn within the first level of the index. A stratum of a single row cannot be resampled: the interval
+    would leave its spread out, so there is none. A column that a draw leaves without a value keeps its own mean there:
+    if it were dropped, every draw would average other targets, and the interval would be beside the statistic.
     """
     table = table.dropna(how="all").sort_index()
-    values = table.to_numpy(float)
-    if len(values) < 2:
+    values, strata = table.to_numpy(float), _strata(table)
+    if strata is None:
         return Summary(statistic(values) if len(values) else np.nan, np.nan, np.nan, len(values))
-    groups = list(pd.Series(range(len(table))).groupby(table.index.get_level_values("source").to_numpy()))
-    if min(len(members) for _, members in groups) < 2:
-        return Summary(statistic(values), np.nan, np.nan, len(values))
-    resampled = []
+    means, resampled = _column_means(values), []
     for _ in range(RESAMPLES):
-        rows = np.concatenate([generator.choice(members.to_numpy(), len(members)) for _, members in groups])
-        resampled.append(statistic(values[rows]))
+        drawn = values[np.concatenate([generator.choice(members, len(members)) for members in strata])]
+        lost = np.isnan(drawn).all(axis=0)
+        resampled.append(statistic(np.vstack([drawn, np.where(lost, means, np.nan)]) if lost.any() else drawn))
     return Summary(statistic(values), *_interval(np.array(resampled)), len(values))
+
+
+def averages(table: pd.DataFrame, generator: np.random.Generator) -> tuple[Summary, Summary]:
+    """`mean_of_column_means` and `mean_of_all` of a table, from the same draws; as `bootstrap`, but fast."""
+    table = table.dropna(how="all").sort_index()
+    values, strata = table.to_numpy(float), _strata(table)
+    statistics = mean_of_column_means, mean_of_all
+    if strata is None:
+        found = [statistic(values) if len(values) else np.nan for statistic in statistics]
+        return tuple(Summary(value, np.nan, np.nan, len(values)) for value in found)
+    times = np.zeros((RESAMPLES, len(values)))
+    for members in strata:
+        drawn = generator.integers(len(members), size=(RESAMPLES, len(members)))
+        places = drawn + len(members) * np.arange(RESAMPLES)[:, None]
+        times[:, members] = np.bincount(places.ravel(), minlength=places.size).reshape(places.shape)
+    sums, counts = times @ np.nan_to_num(values), times @ ~np.isnan(values)
+    own = np.broadcast_to(_column_means(values), sums.shape)
+    means = np.divide(sums, counts, out=own.copy(), where=counts > 0)
+    resampled = np.nanmean(means, axis=1), sums.sum(axis=1) / counts.sum(axis=1)
+    pairs = zip(statistics, resampled, strict=True)
+    return tuple(Summary(statistic(values), *_interval(drawn), len(values)) for statistic, drawn in pairs)
+
+
+def compare(first: pd.DataFrame, second: pd.DataFrame, generator: np.random.Generator) -> Comparison:
+    """`first` less `second`, tables of two systems (`patient_table`), where both have a value."""
+    difference = (first - second).dropna(how="all")
+    by_patient = difference.mean(axis=1).to_numpy()
+    both = averages(difference, generator)
+    return Comparison(*both, paired_p_value(by_patient), rank_biserial(by_patient))
 
 
 def paired_p_value(differences: np.ndarray) -> float:
@@ -83,6 +147,30 @@ def paired_p_value(differences: np.ndarray) -> float:
     defined = np.asarray(differences, float)
     defined = defined[~np.isnan(defined)]
     return float(wilcoxon(defined).pvalue) if np.any(defined != 0) else float("nan")
+
+
+def rank_biserial(differences: np.ndarray) -> float:
+    """Share of the ranks of |differences| (N,) in favour less the share against; NaN if none is defined and non-zero.
+
+    1: every pair speaks for the first, 0: they balance, -1: every pair speaks for the second.
+    """
+    defined = np.asarray(differences, float)
+    defined = defined[~np.isnan(defined) & (defined != 0)]
+    ranks = rankdata(np.abs(defined))
+    return float((np.sign(defined) * ranks).sum() / ranks.sum()) if len(defined) else float("nan")
+
+
+def _column_means(values: np.ndarray) -> np.ndarray:
+    """Mean of each column's defined values, NaN for a column without any."""
+    counts = (~np.isnan(values)).sum(axis=0)
+    return np.divide(np.nansum(values, axis=0), counts, out=np.full(values.shape[1], np.nan), where=counts > 0)
+
+
+def _strata(table: pd.DataFrame) -> list[np.ndarray] | None:
+    """Row numbers of each stratum, or None if one of them, or the whole table, is too small to be resampled."""
+    first = table.index.get_level_values(0).to_numpy()
+    strata = list(pd.Series(range(len(table))).groupby(first).indices.values())
+    return strata if strata and min(map(len, strata)) > 1 else None
 
 
 def _interval(resampled: np.ndarray) -> tuple[float, float]:

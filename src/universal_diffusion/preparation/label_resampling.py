@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from scipy import ndimage
 
-from universal_diffusion.boxes import Box, box_of, profiles
+from universal_diffusion.boxes import Box, bounding_box, box_of, profiles
 from universal_diffusion.targets import all_targets
 from universal_diffusion.volumes import Grid
 
@@ -59,6 +59,26 @@ def resample_labels(labels: np.ndarray, boxes: Mapping[np.uint32, Box], affine: 
                 values += (inner > 0) & ((result[at] & child.bit) != 0)
         count = centres_inside(native, box, np.linalg.inv(steps), grid.shape)
         result[at][_highest(values, round(count / voxels))] |= target.bit
+    return result
+
+
+def resample_mask(mask: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
+    """A boolean mask on `grid`, resampled as `resample_labels` does a target on which no other depends.
+
+    Args:
+        mask: 3-D, in any axis order.
+        affine: 4 x 4, from its voxel indices to RAS millimetres.
+        grid: where it is wanted.
+
+    Returns:
+        Boolean of the grid's shape, the first axis contiguous.
+    """
+    result, box = np.zeros(grid.shape, bool, order="F"), bounding_box(mask)
+    if box is not None:
+        steps = np.round(np.linalg.inv(affine) @ grid.affine, 9)
+        values, at = _interpolated(mask[box], box, mask.shape, steps, grid.shape)
+        count = centres_inside(mask[box], box, np.linalg.inv(steps), grid.shape)
+        result[at][_highest(values, round(count / abs(np.linalg.det(steps[:3, :3]))))] = True
     return result
 
 

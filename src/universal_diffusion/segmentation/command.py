@@ -13,12 +13,13 @@ from universal_diffusion.segmentation.card import variant_card, wanted_targets
 from universal_diffusion.segmentation.cases import Case, cases_of
 from universal_diffusion.segmentation.inputs.ct import CT
 from universal_diffusion.segmentation.lock import alone
-from universal_diffusion.segmentation.outputs.export import Outputs, takes_dicom_seg
+from universal_diffusion.segmentation.outputs.export import Outputs
+from universal_diffusion.segmentation.outputs.seg_source import seg_notes, seg_obstacle
 from universal_diffusion.segmentation.presets import PRESETS, sampling_of
 from universal_diffusion.segmentation.printed import columns, decisions_text, result_text
 from universal_diffusion.segmentation.report import VIEW, WRITING, is_finished, read_report
 from universal_diffusion.segmentation.report_content import files_of
-from universal_diffusion.segmentation.sampling.slab_store import holds
+from universal_diffusion.segmentation.sampling.store_folder import holds
 from universal_diffusion.segmentation.segmenter import Segmenter, as_ct
 from universal_diffusion.settings import Segmentation
 from universal_diffusion.viewer.page import write_page
@@ -44,14 +45,16 @@ class _Command:
         self.targets = wanted_targets(arguments.targets, card, arguments.model)
         self.prediction = card["prediction"]
         self.cases = cases_of(arguments.input, arguments.output)
+        self.is_one = len(self.cases) == 1 and self.cases[0].ct == arguments.input
+        self.first = self._read(self.cases[0]) if self.is_one else None  # a wrong CT is told before the model is loaded
         self.segmenter = Segmenter.load(arguments.model, arguments.device, arguments.threads)
         self.sampling = self._sampling()
 
     def run(self) -> None:
         """One CT with its errors as they are, or all CTs of a folder with a summary."""
-        if len(self.cases) == 1 and self.cases[0].ct == self.arguments.input:
+        if self.is_one:
             try:
-                self._segment(self.cases[0])
+                self._segment(self.cases[0], *self.first)
             except OSError as error:
                 raise of_the_disk(error, self.cases[0].folder) or error from None
         else:
@@ -64,7 +67,7 @@ class _Command:
             self._tell(f"[{number}/{len(self.cases)}] {case.name}")
             started = time.perf_counter()
             try:
-                result = "done" if self._segment(case) else "was there"
+                result = "done" if self._segment(case, *self._read(case)) else "was there"
             except Exception as error:  # whatever one CT does, the next gets its turn
                 result = "FAILED"
                 self._report(case, error)
@@ -76,13 +79,15 @@ class _Command:
         if failed:
             raise SystemExit(1)
 
-    def _segment(self, case: Case) -> bool:
-        """Segment one CT and say what came out; False if the same result was there already."""
+    def _read(self, case: Case) -> tuple[CT, float]:
+        """A CT, and the seconds that reading it took."""
         started = time.perf_counter()
         ct = as_ct(case.ct, self.arguments.series)
-        reading = time.perf_counter() - started
-        without_seg = ct.format == "DICOM" and not takes_dicom_seg(ct)
-        for note in (*ct.notes, *(["no DICOM-SEG: its slices have no UIDs, or are tilted"] if without_seg else [])):
+        return ct, time.perf_counter() - started
+
+    def _segment(self, case: Case, ct: CT, reading: float) -> bool:
+        """Segment one CT and say what came out; False if the same result was there already."""
+        for note in (*ct.notes, *seg_notes(ct)):
             self._tell(f"{case.ct}: {note}")
         with alone(case.folder):
             return self._made(case, ct, reading)
@@ -121,7 +126,7 @@ class _Command:
             masks=asked.separate or not asked.multilabel,
             multilabel=asked.multilabel,
             maps=not asked.no_maps,
-            dicom_seg=takes_dicom_seg(ct),
+            dicom_seg=seg_obstacle(ct) is None,
             overview=True,
         )
 
@@ -135,6 +140,7 @@ class _Command:
             gated=preset.gated and not asked.no_gate,
         )
         sampling = sampling_of(preset, self.prediction, self.segmenter.device.type, asked.warm_start)
+        sampling = replace(sampling, batch=asked.batch)
         if asked.warm_start and sampling.gate is None:
             raise InputError("--warm-start", *self._why_no_gate())
         self.segmenter.bundle.process.respace(sampling.steps, sampling.warm_start)  # refuses what cannot be done

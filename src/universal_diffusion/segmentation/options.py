@@ -29,7 +29,7 @@ examples:
   universal-diffusion segment -i cts/ -o out --model MODEL -q       # every CT of a folder, into out/<case>/
 
 An interrupted run goes on from its last finished slab when the same command is given again. The same CT, model, seed,
-sampling, device and number of threads give the same masks, whatever other targets are asked for.
+sampling, device and number of threads (on a GPU also --batch) give the same masks, whatever other targets there are.
 
 exit status: 0 all done; 1 some CTs of a folder failed; 2 wrong input, said in one line; 130 interrupted by Ctrl-C"""
 
@@ -106,6 +106,13 @@ def _add_machine(group) -> None:
         help="auto (a GPU if there is one), cpu, gpu, cuda or cuda:1",
     )
     group.add_argument("--threads", type=positive, metavar="T", help="CPU threads (all)")
+    group.add_argument(
+        "--batch",
+        type=positive,
+        metavar="N",
+        help="samples of a target in a window that the networks see at once (measured on a GPU, computed on a CPU); "
+        "segmentation.json says the number, and a GPU's run is repeated with it",
+    )
     loudness = group.add_mutually_exclusive_group()
     loudness.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     loudness.add_argument(

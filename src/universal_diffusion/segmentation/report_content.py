@@ -16,6 +16,7 @@ from universal_diffusion.segmentation.outputs.facts import TargetFacts
 from universal_diffusion.segmentation.outputs.label_map import LABELS, SLICER, SNAP
 from universal_diffusion.segmentation.outputs.native_files import file_name
 from universal_diffusion.segmentation.outputs.overview import OVERVIEW
+from universal_diffusion.segmentation.outputs.seg_source import seg_notes
 from universal_diffusion.segmentation.sampling.slab_store import SlabStore
 from universal_diffusion.segmentation.spent import peak_device_memory_gib, peak_memory_gib
 from universal_diffusion.settings import Segmentation
@@ -55,7 +56,7 @@ def report(
         "harmonised": _described(store.grid),
         "model": {"path": str(run.model), "weights_sha256": run.card["weights_sha256"], "card": run.card},
         "sampling": asdict(run.sampling),
-        "gate": None if kept is None else {name: round(kept.share(name), 4) for name in store.targets},
+        "gate": None if kept is None else {name: round(kept.share(name), 4) for name in facts},
         "seed": run.seed,
         "device": str(run.device),
         "threads": run.threads,
@@ -80,7 +81,7 @@ def _of_ct(ct: CT) -> dict:
     path = ct.path.absolute() if ct.path.exists() else ct.path
     series = str(ct.headers[0].get("SeriesInstanceUID", "")) or None if ct.headers else None
     of_file = {"path": str(path), "series": series, "format": ct.format}
-    return of_file | _described(ct.grid) | {"notes": list(ct.notes)}
+    return of_file | _described(ct.grid) | {"notes": [*ct.notes, *seg_notes(ct)]}
 
 
 def _described(grid: Grid) -> dict:

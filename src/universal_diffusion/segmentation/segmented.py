@@ -1,6 +1,8 @@
 """What came out of one CT: masks and maps on the CT's own grid, made when they are asked for."""
 
 import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import numpy as np
 from universal_diffusion.errors import InputError
 from universal_diffusion.files import write_json
 from universal_diffusion.segmentation.inputs.ct import CT
-from universal_diffusion.segmentation.outputs.export import Outputs, export, takes_dicom_seg
+from universal_diffusion.segmentation.lock import alone
+from universal_diffusion.segmentation.outputs.export import Outputs, export
 from universal_diffusion.segmentation.outputs.facts import TargetFacts, entropy
 from universal_diffusion.segmentation.outputs.native import THRESHOLD, to_native
+from universal_diffusion.segmentation.outputs.seg_source import seg_obstacle
 from universal_diffusion.segmentation.report import REPORT, WRITING, announce, remove_result, sizes_of
 from universal_diffusion.segmentation.report_content import Run, files_of, report
 from universal_diffusion.segmentation.sampling.slab_store import SlabStore
@@ -32,11 +36,10 @@ class Segmented:
         seconds: what each part took.
     """
 
-    def __init__(
-        self, store: SlabStore, ct: CT, run: Run, seconds: Seconds, temporary: tempfile.TemporaryDirectory | None
-    ):
-        self.store, self.ct, self.targets = store, ct, store.targets
-        self._run, self.seconds, self._temporary = run, seconds, temporary
+    def __init__(self, store: SlabStore, ct: CT, targets: Sequence[str], run: Run, seconds: Seconds, held: ExitStack):
+        """`held` is what must be let go when the result is closed: the store's folder."""
+        self.store, self.ct, self.targets = store, ct, tuple(targets)
+        self._run, self.seconds, self._held = run, seconds, held
         self._closed = False
 
     def mean(self, name: str) -> np.ndarray:
@@ -61,7 +64,7 @@ class Segmented:
         self._check_open()
         nothing = Outputs(masks=False, multilabel=False, maps=False, dicom_seg=False, overview=False)
         with tempfile.TemporaryDirectory() as folder:
-            return export(self.store, self.ct.grid, Path(folder), nothing, self.ct, self._run.threads)
+            return self._exported(Path(folder), nothing)
 
     def save(self, folder: Path | str, outputs: Outputs | None = None) -> Path:
         """Write masks, maps, overview and `segmentation.json` into a folder; an earlier result there is removed.
@@ -73,26 +76,34 @@ class Segmented:
 
         Returns:
             The path of `segmentation.json`, which is written last.
+
+        Raises:
+            InputError: another run is at work in the folder, or `outputs` asks for what cannot be written.
         """
         self._check_open()
         folder, outputs = Path(folder), outputs or standard_outputs(self.ct)
         files = files_of(self.targets, outputs)
-        remove_result(folder)
-        announce(folder, files)
-        with self.seconds.of("export"):
-            self.facts = export(self.store, self.ct.grid, folder, outputs, self.ct, self._run.threads)
-        sizes = sizes_of(folder, files)
-        content = report(self._run, self.ct, self.store, self.facts, outputs, sizes, self.seconds.spent)
-        write_json(folder / REPORT, content)
-        (folder / WRITING).unlink()
+        with alone(folder):
+            remove_result(folder)
+            announce(folder, files)
+            with self.seconds.of("export"):
+                self.facts = self._exported(folder, outputs)
+            sizes = sizes_of(folder, files)
+            content = report(self._run, self.ct, self.store, self.facts, outputs, sizes, self.seconds.spent)
+            write_json(folder / REPORT, content)
+            (folder / WRITING).unlink()
         return folder / REPORT
+
+    def _exported(self, folder: Path, outputs: Outputs) -> dict[str, TargetFacts]:
+        """The facts of what is written, in the order asked."""
+        facts = export(self.store, self.ct.grid, folder, outputs, self.ct, self._run.threads)
+        return {name: facts[name] for name in self.targets}
 
     def close(self) -> None:
         """Delete the temporary folder with the maps; a work folder that was asked for stays."""
         self._closed = True
         self.store.close()
-        if self._temporary:
-            self._temporary.cleanup()
+        self._held.close()
 
     def __enter__(self) -> "Segmented":
         return self
@@ -114,4 +125,4 @@ class Segmented:
 
 def standard_outputs(ct: CT) -> Outputs:
     """Everything but the multi-label volume; a DICOM-SEG for a CT that came as DICOM."""
-    return Outputs(masks=True, multilabel=False, maps=True, dicom_seg=takes_dicom_seg(ct), overview=True)
+    return Outputs(masks=True, multilabel=False, maps=True, dicom_seg=seg_obstacle(ct) is None, overview=True)

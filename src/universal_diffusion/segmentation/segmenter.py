@@ -12,10 +12,12 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import nibabel
+import numpy as np
 import torch
 from nibabel.spatialimages import SpatialImage
 
@@ -27,6 +29,7 @@ from universal_diffusion.segmentation.card import preparation_of, variant_card, 
 from universal_diffusion.segmentation.inputs.ct import CT
 from universal_diffusion.segmentation.inputs.ct_hash import ct_sha256
 from universal_diffusion.segmentation.inputs.ct_input import read_ct
+from universal_diffusion.segmentation.lock import alone
 from universal_diffusion.segmentation.options import DEVICE, DEVICES
 from universal_diffusion.segmentation.presets import PRESETS, sampling_of
 from universal_diffusion.segmentation.report_content import Run
@@ -107,15 +110,16 @@ class Segmenter:
             image: a path (NIfTI, NRRD, MetaImage, DICOM folder or zip), a nibabel image in Hounsfield units, or what
                 `read_ct` returns.
             targets: names; all that the model was trained on when None.
-            sampling: steps, ensemble, gate, ...; `self.sampling()` when None.
+            sampling: steps, ensemble, gate, batch, ...; `self.sampling()` when None.
             seed: of the noise: the same CT, model, sampling, seed, device and threads give the same masks, whatever
                 other targets are asked for.
-            work: folder in which finished slabs are kept: a call interrupted there goes on when it is repeated. With
-                None they are in a temporary folder, which goes when the result is closed.
+            work: folder in which finished slabs are kept: a call interrupted there goes on when it is repeated. It is
+                locked until the result is closed. With None they are in a temporary folder, which goes with the result.
             show: progress with remaining time on stderr.
 
         Raises:
-            InputError: an unusable CT or work folder, or a target that is unknown or that the model was not trained on.
+            InputError: an unusable CT, a work folder that is unusable or that another run is at work in, or a target
+                that is unknown or that the model was not trained on.
         """
         wanted = wanted_targets(targets, self.card, self.model)
         sampling = sampling or self.sampling()
@@ -126,12 +130,15 @@ class Segmenter:
         with seconds.of("harmonise"):
             preparation = preparation_of(self.card, self.model)
             harmonised, grid = harmonise_image(ct.hu, ct.grid.affine, preparation, str(ct.path))
-        temporary = tempfile.TemporaryDirectory(prefix="universal-diffusion-") if work is None else None
-        folder = Path(temporary.name) / "slabs" if temporary else Path(work)
-        with seconds.of("sample"):
-            store = sample_volume(self.bundle, harmonised, grid, wanted, sampling, seed, folder, identity, show)
         run = Run(self.model, self.card, sampling, seed, self.device, self.threads, identity)
-        return Segmented(store, ct, run, seconds, temporary)
+        with ExitStack() as held:
+            if work is None:
+                work = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="universal-diffusion-")), "slabs")
+            folder = Path(work)
+            held.enter_context(alone(folder))
+            with seconds.of("sample"):
+                store = sample_volume(self.bundle, harmonised, grid, wanted, sampling, seed, folder, identity, show)
+            return Segmented(store, ct, wanted, run, seconds, held.pop_all())
 
     def identity(self, ct: CT, sampling: Segmentation, seed: int) -> dict:
         """Everything that a target's maps depend on, as JSON."""
@@ -149,7 +156,7 @@ class Segmenter:
 def as_ct(image: CT | SpatialImage | Path | str, series: str | None = None) -> CT:
     """A CT from a path, with the series of a DICOM folder to take, or from a nibabel image.
 
-    A nibabel image passes the checks of a NIfTI file.
+    A nibabel image passes the checks of a NIfTI file; one as it was loaded gives the values that its file does.
     """
     if isinstance(image, CT):
         return image
@@ -157,11 +164,22 @@ def as_ct(image: CT | SpatialImage | Path | str, series: str | None = None) -> C
         return read_ct(Path(image), series)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "image.nii"
-        nibabel.save(nibabel.Nifti1Image.from_image(image), path)  # a copy, because `save` renames what it saves
+        nibabel.save(_in_floats(image), path)
         try:
             return replace(read_ct(path), path=Path(image.get_filename() or "image"))
         except InputError as error:
             raise InputError("image", error.problem, error.remedy) from None
+
+
+def _in_floats(image: SpatialImage) -> nibabel.Nifti1Image:
+    """A copy, because `save` renames what it saves; of numbers in 32 bits, which saving does not scale and round."""
+    copy = nibabel.Nifti1Image.from_image(image)
+    values = np.asanyarray(copy.dataobj)
+    if values.dtype.kind not in "iuf":
+        return copy
+    copy.set_data_dtype(np.float32)
+    with np.errstate(over="ignore"):  # what 32 bits cannot hold becomes infinite, and is refused
+        return nibabel.Nifti1Image(values.astype(np.float32), copy.affine, copy.header)
 
 
 def _cores() -> int:

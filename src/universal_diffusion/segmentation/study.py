@@ -16,14 +16,13 @@ from pathlib import Path
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.files import sha256
 from universal_diffusion.method.bundle import Bundle, load_bundle
-from universal_diffusion.preparation.shards import shard_of
-from universal_diffusion.preparation.splits import EVALUATED, read_splits, volumes_of
 from universal_diffusion.segmentation.outputs.native_files import write_native
 from universal_diffusion.segmentation.sampling.noise import case_seed
 from universal_diffusion.segmentation.sampling.run import sample_volume
 from universal_diffusion.segmentation.sampling.runtime import start_torch
 from universal_diffusion.segmentation.sampling.slab_store import SlabStore
-from universal_diffusion.settings import Segmentation, read_json
+from universal_diffusion.segmentation.study_arguments import add_cases, add_sampling, cases_asked, sampling_asked
+from universal_diffusion.settings import Segmentation
 from universal_diffusion.volumes import Volume, VolumeFile
 
 WRITTEN = ("mask", "mean", "variance")  # what is scored
@@ -63,20 +62,13 @@ def _sampled(
 def main() -> None:
     """Segment one shard of a study's cases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="directory of a trained variant")
-    parser.add_argument("--volumes", type=Path, nargs="+", required=True, help="directories of harmonised volumes")
-    parser.add_argument("--splits", type=Path, required=True, help="splits.csv, from `split`")
-    parser.add_argument("--settings", required=True, help="JSON of the section `segmentation`")
-    parser.add_argument("--study-seed", type=int, required=True, help="the configuration's `seed`")
-    parser.add_argument("--shard", required=True, help="i-of-n")
-    parser.add_argument("--threads", type=int, required=True, help="CPU threads; sums depend on it")
+    add_cases(parser, "a trained variant")
+    add_sampling(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder for <source>/<case>/<target>.nii.gz")
     arguments = parser.parse_args()
-    sampling = read_json(Segmentation, arguments.settings, "configuration.segmentation")
-    volumes = volumes_of(arguments.volumes, read_splits(arguments.splits), EVALUATED)
+    sampling, (volumes, _) = sampling_asked(arguments), cases_asked(arguments)
     bundle = load_bundle(arguments.model, start_torch(arguments.threads))
-    shard = shard_of(volumes, arguments.shard)
-    predict_cases(bundle, shard, sampling, arguments.study_seed, arguments.output, arguments.threads)
+    predict_cases(bundle, volumes, sampling, arguments.study_seed, arguments.output, arguments.threads)
 
 
 if __name__ == "__main__":

@@ -35,16 +35,6 @@ def save_zip(path: Path, files: list[Path], root: Path) -> Path:
     return path
 
 
-def refused(path: Path, problem: str, named: Path | None = None, **choice) -> InputError:
-    """read_ct must refuse in one line that names the file and says what to do."""
-    with pytest.raises(InputError, match=problem) as caught:
-        read_ct(path, **choice)
-    assert str(named or path) in caught.value.where
-    assert "\n" not in str(caught.value)
-    assert caught.value.remedy
-    return caught.value
-
-
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("kind", [np.int16, np.int32, np.float32, np.float64])
 def test_nifti_comes_in_its_own_array_order(tmp_path, ct, suffix, kind):
@@ -92,15 +82,15 @@ def test_a_ct_without_air_is_told(tmp_path, ct):
         (lambda ct: np.zeros(ct.shape, [("R", "u1"), ("G", "u1"), ("B", "u1")]), "colours or complex"),
     ],
 )
-def test_what_is_no_ct_is_refused(tmp_path, ct, change, problem):
+def test_what_is_no_ct_is_refused(tmp_path, ct, change, problem, refused):
     refused(save_nifti(tmp_path / "ct.nii.gz", change(ct)), problem)
 
 
-def test_a_ct_of_unknown_orientation_is_refused(tmp_path, ct):
+def test_a_ct_of_unknown_orientation_is_refused(tmp_path, ct, refused):
     refused(save_nifti(tmp_path / "ct.nii", ct, code=0), "how it lies in the patient")
 
 
-def test_files_that_are_none(tmp_path, ct):
+def test_files_that_are_none(tmp_path, ct, refused):
     path = save_nifti(tmp_path / "ct.nii.gz", ct)
     path.write_bytes(path.read_bytes()[:200])
     refused(path, "no whole NIfTI")
@@ -127,7 +117,7 @@ def test_a_zip_or_folder_of_one_nifti(tmp_path, ct):
     assert np.array_equal(read_ct(tmp_path / "outer.zip").hu, ct)
 
 
-def test_of_several_nifti_files_the_one_named_ct_is_taken(tmp_path, ct):
+def test_of_several_nifti_files_the_one_named_ct_is_taken(tmp_path, ct, refused):
     other = save_nifti(tmp_path / "s1" / "segmentations" / "liver.nii.gz", (ct > 0).astype(np.uint8))
     file = save_nifti(tmp_path / "s1" / "scan.nii.gz", ct)
     path = save_zip(tmp_path / "s1.zip", [other, file], tmp_path)
@@ -137,13 +127,13 @@ def test_of_several_nifti_files_the_one_named_ct_is_taken(tmp_path, ct):
     assert np.array_equal(read_ct(tmp_path / "s1").hu, ct)
 
 
-def test_empty_folders_and_zips(tmp_path):
+def test_empty_folders_and_zips(tmp_path, refused):
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "holds no CT series in DICOM format and no other CT file")
     refused(save_zip(tmp_path / "empty.zip", [], tmp_path), "no other CT file")
 
 
-def test_zips_that_are_not_to_be_trusted(tmp_path, ct):
+def test_zips_that_are_not_to_be_trusted(tmp_path, ct, refused):
     slip = tmp_path / "slip.zip"
     with zipfile.ZipFile(slip, "w") as archive:
         archive.writestr("../../escaped.nii", b"x")

@@ -1,6 +1,7 @@
 """DICOM as users have it: which series is taken, tilted and enhanced CTs, odd files; and every refusal in one line."""
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from pydicom.fileset import FileSet
 from pydicom.uid import EnhancedCTImageStorage, generate_uid
 from scipy import ndimage
 
-from universal_diffusion.errors import InputError
 from universal_diffusion.preparation.transforms import harmonise_image
 from universal_diffusion.segmentation.inputs.ct_input import read_ct
 from universal_diffusion.segmentation.outputs.native import to_native
+from universal_diffusion.segmentation.outputs.seg_source import seg_notes, seg_obstacle
 from universal_diffusion.settings import Preparation
 
 AFFINE = [[-1.5, 0, 0, 30], [0, -2, 0, 20], [0, 0, 3, 100], [0, 0, 0, 1]]
@@ -28,16 +29,6 @@ def hu() -> np.ndarray:
     values = np.random.default_rng(0).integers(-1000, 400, (6, 7, 8)).astype(float)
     values[0, 0, :2] = -1000, 399
     return values
-
-
-def refused(path: Path, problem: str, named: Path | None = None, **choice) -> InputError:
-    """read_ct must refuse in one line that names the file and says what to do."""
-    with pytest.raises(InputError, match=problem) as caught:
-        read_ct(path, **choice)
-    assert str(named or path) in caught.value.where
-    assert "\n" not in str(caught.value)
-    assert caught.value.remedy
-    return caught.value
 
 
 def test_a_folder_and_its_zip_are_one_ct(tmp_path, hu, write_series, write_slice):
@@ -119,7 +110,7 @@ def test_other_objects_in_the_folder_are_passed_over(tmp_path, hu, write_series,
     assert read.notes == ("passed over: 1 DOC, 1 PT, 1 RTSTRUCT, 1 SEG, 1 SR, 1 without an image",)
 
 
-def test_the_original_axial_series_is_taken_and_told(tmp_path, hu, write_series, write_slice):
+def test_the_original_axial_series_is_taken_and_told(tmp_path, hu, write_series, write_slice, refused):
     write_series(tmp_path / "a", hu, SeriesDescription="thin")
     for number, orientation in enumerate([CORONAL, SAGITTAL]):
         for place in range(4):
@@ -145,7 +136,7 @@ def test_the_original_axial_series_is_taken_and_told(tmp_path, hu, write_series,
     refused(tmp_path, "two slices at the same place", series="1.2.30")
 
 
-def test_several_series_are_listed_and_chosen(tmp_path, hu, write_series):
+def test_several_series_are_listed_and_chosen(tmp_path, hu, write_series, refused):
     write_series(tmp_path / "p", hu, SeriesInstanceUID="1.2.5", SeriesDescription="portal", SeriesNumber=9)
     write_series(tmp_path / "v", hu[:4], SeriesInstanceUID="1.2.4", SeriesDescription="arterial", SeriesNumber=3)
     listed = (
@@ -162,7 +153,7 @@ def test_several_series_are_listed_and_chosen(tmp_path, hu, write_series):
         refused(tmp_path, f"holds no series '{unknown}', but: 1. arterial", series=unknown)
 
 
-def test_missing_slices_are_told_with_their_positions(tmp_path, hu, write_series):
+def test_missing_slices_are_told_with_their_positions(tmp_path, hu, write_series, refused):
     files = write_series(tmp_path / "ct", np.concatenate([hu, hu]))
     for z in (3, 7, 8):
         files[z].unlink()
@@ -201,7 +192,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("first", "attributes", "problem"), REFUSALS)
-def test_refusals(tmp_path, hu, write_slice, first, attributes, problem):
+def test_refusals(tmp_path, hu, write_slice, first, attributes, problem, refused):
     """Slices from `first` on, or that one alone unless it is the first, get the attributes."""
     shift = attributes.get("shift", 0)
     changed = {name: value for name, value in attributes.items() if name != "shift"}
@@ -210,12 +201,12 @@ def test_refusals(tmp_path, hu, write_slice, first, attributes, problem):
     refused(tmp_path, problem)
 
 
-def test_a_single_slice_is_sent_to_its_folder(tmp_path, hu, write_series):
+def test_a_single_slice_is_sent_to_its_folder(tmp_path, hu, write_series, refused):
     path = write_series(tmp_path, hu)[0]
     assert refused(path, "holds no CT series").remedy == f"give the folder with all slices: {tmp_path}"
 
 
-def test_a_file_cut_short(tmp_path, hu, write_series):
+def test_a_file_cut_short(tmp_path, hu, write_series, refused):
     path = write_series(tmp_path, hu)[2]
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
@@ -293,11 +284,15 @@ def test_an_enhanced_ct_is_read_frame_by_frame(tmp_path, hu, write_slice):
         read = read_ct(given)
         assert np.array_equal(read.hu, hu.transpose(2, 1, 0))
         assert np.allclose(read.grid.affine, AFFINE)
-        assert read.headers == ()
-        assert "multi-frame" in read.notes[0]
+        assert (len(read.headers), read.frames, read.notes) == (1, (2, 4, 6, 1, 5, 3), ())
+        assert "PixelData" not in read.headers[0]
+        assert "have no StudyInstanceUID, by which" in seg_obstacle(read)
+    whole = read_ct(enhanced(tmp_path / "whole", hu, write_slice, order=[3, 0, 5, 1, 4, 2], StudyInstanceUID="1.2"))
+    assert seg_obstacle(whole) is None
+    assert seg_obstacle(replace(whole, frames=(1, 2, 3, 4, 5, 6))) is not None
 
 
-def test_enhanced_cts_that_are_refused(tmp_path, hu, write_slice):
+def test_enhanced_cts_that_are_refused(tmp_path, hu, write_slice, refused):
     path = tmp_path / "IM0"
     enhanced(path, hu, write_slice, drop=(2,))
     refused(path, r"a gap of 6 mm, from 103 mm \(frame 2\) to 109 mm \(frame 3\).*1 missing, at 106\.0 mm")
@@ -311,6 +306,50 @@ def test_enhanced_cts_that_are_refused(tmp_path, hu, write_slice):
     refused(path, "it lacks PixelSpacing, ImageOrientationPatient")
     enhanced(path, hu, write_slice, PixelData=bytes(100))
     refused(path, "is no DICOM file|cannot be decoded")
+
+
+def test_values_without_a_rescale_intercept(tmp_path, hu, write_slice, write_series, refused):
+    """With padding below 0 they pass as Hounsfield units by their range; only a look at them tells."""
+    with_air = np.linspace(-1000, 400, hu.size).reshape(hu.shape).round()
+    write_series(tmp_path / "hu", with_air, intercept=0.0, RescaleIntercept=None, PixelRepresentation=1)
+    read = read_ct(tmp_path / "hu")
+    assert np.array_equal(read.hu, with_air.transpose(2, 1, 0))
+    assert "lacks RescaleIntercept" in read.notes[0]
+    for padding in (-2000, -1024, -1):
+        stored = np.where(hu < -800, padding, hu + 1024).astype("<i2")
+        for z, plane in enumerate(stored):
+            attributes = {"RescaleIntercept": None, "PixelRepresentation": 1, "PixelData": plane.tobytes()}
+            write_slice(tmp_path / "stored" / f"{z}", hu[z], (0, 0, 3 * z), **attributes)
+        refused(tmp_path / "stored", r"lacks RescaleIntercept in 6 of 6 slices, .* stored values, with padding below 0")
+    frames = enhanced(tmp_path / "IM0", hu, write_slice)
+    dataset = pydicom.dcmread(frames)
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        del frame.PixelValueTransformationSequence
+    dataset.PixelData = np.where(hu < -800, -2000, hu + 1024).astype("<i2").tobytes()
+    dataset.PixelRepresentation = 1
+    dataset.save_as(frames)
+    refused(frames, "lacks RescaleIntercept in 6 of 6")
+
+
+def test_without_a_modality_the_sop_class_must_say_ct(tmp_path, hu, write_series, refused):
+    for modality in (None, ""):
+        assert read_ct(write_series(tmp_path / "a", hu, Modality=modality)[0].parent).hu.shape == (8, 7, 6)
+    for path in write_series(tmp_path / "mr", hu, Modality="", SOPClassUID=""):
+        dataset = pydicom.dcmread(path)
+        dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+        dataset.save_as(path, enforce_file_format=True)
+    refused(tmp_path / "mr", r"passed over: 6 of unknown modality\)")
+
+
+def test_a_stray_slice_neither_turns_a_series_nor_changes_its_unit(tmp_path, hu, write_series, write_slice, refused):
+    write_series(tmp_path / "a", hu)
+    write_slice(tmp_path / "z" / "stray", hu[0], (0, 0, 0), ImageOrientationPatient=CORONAL)
+    write_series(tmp_path / "c", hu[:3], SeriesInstanceUID="1.2.9", ImageOrientationPatient=CORONAL)
+    refused(tmp_path, "differs from")  # it is the axial series that is taken, with its stray slice
+    write_slice(tmp_path / "z" / "stray", hu[0], (0, 0, 130), RescaleType="Z_EFF")
+    for number in range(2):
+        write_slice(tmp_path / "z" / f"later{number}", hu[0], (0, 0, 140 + number), RescaleType="HU")
+    refused(tmp_path, "has values in Z_EFF")
 
 
 @pytest.mark.real_data
@@ -332,3 +371,10 @@ def test_real_cts_are_read(name, shape, headers):
     assert read.hu.min() < -900 < 300 < read.hu.max()
     assert read.grid.shape == read.hu.shape
     assert len(read.headers) == headers
+    if name.endswith("example_ct_dicom"):  # its publisher emptied them
+        lacking = "StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, SOPClassUID"
+        assert seg_notes(read) == (
+            f"no DICOM-SEG: the CT's headers have no {lacking}, by which it would refer to them",
+        )
+    else:
+        assert seg_notes(read) == ()

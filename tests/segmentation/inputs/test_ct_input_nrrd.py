@@ -32,14 +32,16 @@ def save(path: Path, hu: np.ndarray = HU, compressed: bool = False) -> Path:
     return path
 
 
-def refused(path: Path, problem: str, capfd) -> None:
-    capfd.readouterr()
-    with pytest.raises(InputError, match=problem) as caught:
-        read_ct(path)
-    assert str(path) in caught.value.where
-    assert "\n" not in str(caught.value)
-    assert caught.value.remedy
-    assert capfd.readouterr().err == ""
+@pytest.fixture
+def refused(refused, capfd):
+    """The same, and not a word on stderr: ITK writes some there."""
+
+    def check(path: Path, problem: str) -> None:
+        capfd.readouterr()
+        refused(path, problem)
+        assert capfd.readouterr().err == ""
+
+    return check
 
 
 @settings(max_examples=20, deadline=None)
@@ -94,44 +96,44 @@ def test_a_fourth_axis_of_one_frame_is_dropped_and_told(tmp_path):
         assert "of length 1" in read.notes[0]
 
 
-def test_headers_that_do_not_fit(tmp_path, capfd):
+def test_headers_that_do_not_fit(tmp_path, refused):
     for suffix, line in [(".mha", b"DimSize = 8 7 6"), (".nrrd", b"sizes: 8 7 6")]:
         path = save(tmp_path / f"ct{suffix}")
         whole = path.read_bytes()
         for slices in (b"60", b"5") if suffix == ".mha" else (b"60", b"9999999"):
             path.write_bytes(whole.replace(line, line[:-1] + slices))
-            refused(path, "that its header says|cannot hold", capfd)
+            refused(path, "that its header says|cannot hold")
         path.write_bytes(whole[:-100])
-        refused(path, "holds 572 bytes, its header says 672|cannot hold", capfd)
+        refused(path, "holds 572 bytes, its header says 672|cannot hold")
         path.write_bytes(whole[:60])
-        refused(path, "is no MetaImage|makes no sense", capfd)
+        refused(path, "is no MetaImage|makes no sense")
         path.write_bytes(b"?")
-        refused(path, "is no", capfd)
+        refused(path, "is no")
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
-def test_compressed_files_cut_short_or_damaged(tmp_path, capfd, suffix):
+def test_compressed_files_cut_short_or_damaged(tmp_path, suffix, refused):
     path = save(tmp_path / f"ct{suffix}", compressed=True)
     whole = path.read_bytes()
     for content in (whole[:-100], whole[:-300] + bytes(300)):
         path.write_bytes(content)
-        refused(path, "has damaged data", capfd)
+        refused(path, "has damaged data")
 
 
-def test_detached_data_that_is_gone(tmp_path, capfd):
+def test_detached_data_that_is_gone(tmp_path, refused):
     for suffix, problem in [(".mhd", r"lacks its data file ct\.raw"), (".nhdr", r"lacks its data file ct\.raw")]:
         path = save(tmp_path / f"ct{suffix}")
         (tmp_path / "ct.raw").unlink()
-        refused(path, problem, capfd)
+        refused(path, problem)
 
 
-def test_files_that_do_not_say_how_they_lie(tmp_path, capfd):
+def test_files_that_do_not_say_how_they_lie(tmp_path, refused):
     path = save(tmp_path / "ct.nrrd")
     path.write_bytes(path.read_bytes().replace(b"space: left-posterior-superior", b"space dimension: 3"))
-    refused(path, "how it lies in the patient", capfd)
+    refused(path, "how it lies in the patient")
     path = save(tmp_path / "ct.mha")
     path.write_bytes(path.read_bytes().replace(b"TransformMatrix = 1 0 0 0 1 0 0 0 1\n", b""))
-    refused(path, "how it lies in the patient", capfd)
+    refused(path, "how it lies in the patient")
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
@@ -147,17 +149,17 @@ def test_files_that_do_not_say_how_they_lie(tmp_path, capfd):
         (np.where(HU < 0, np.nan, HU).astype(np.float32), "not finite"),
     ],
 )
-def test_what_is_no_ct_is_refused(tmp_path, capfd, suffix, hu, problem):
+def test_what_is_no_ct_is_refused(tmp_path, suffix, hu, problem, refused):
     image = SimpleITK.GetImageFromArray(hu, isVector=hu.ndim == 4)
     SimpleITK.WriteImage(image, str(tmp_path / f"ct{suffix}"))
-    refused(tmp_path / f"ct{suffix}", problem, capfd)
+    refused(tmp_path / f"ct{suffix}", problem)
 
 
-def test_several_frames_are_refused(tmp_path, capfd):
+def test_several_frames_are_refused(tmp_path, refused):
     frames = [SimpleITK.GetImageFromArray(HU)] * 2
     for suffix in (".nrrd", ".mha"):
         SimpleITK.WriteImage(SimpleITK.JoinSeries(frames), str(tmp_path / f"ct{suffix}"))
-        refused(tmp_path / f"ct{suffix}", "has 4 dimensions .*instead of 3|how it lies", capfd)
+        refused(tmp_path / f"ct{suffix}", "has 4 dimensions .*instead of 3|how it lies")
 
 
 VALUES = [

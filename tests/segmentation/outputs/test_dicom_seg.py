@@ -1,9 +1,12 @@
 """The DICOM segmentation, read back by pydicom alone, by dcmqi and by dciodvfy."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +16,13 @@ import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
-from pydicom.uid import CTImageStorage, generate_uid
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, generate_uid
 from scipy.spatial.transform import Rotation
 
-from universal_diffusion.segmentation.outputs.dicom_seg import fits, write_dicom_seg
+from universal_diffusion.segmentation.inputs.ct import CT
+from universal_diffusion.segmentation.outputs.dicom_seg import write_dicom_seg
 from universal_diffusion.segmentation.outputs.seg_frames import SegFrames
+from universal_diffusion.segmentation.outputs.seg_source import SegSource, seg_notes, seg_obstacle
 from universal_diffusion.targets import all_targets, target
 from universal_diffusion.volumes import Grid
 
@@ -68,21 +73,43 @@ def masks_of(grid: Grid, seed: int) -> dict[str, np.ndarray]:
     return masks
 
 
-def write(path: Path, masks: dict[str, np.ndarray], grid: Grid, headers: list[Dataset]) -> None:
+def enhanced(headers: list[Dataset], seed: int) -> tuple[list[Dataset], list[int]]:
+    """The same slices as the frames of one file, in some order, and the number of each one's frame."""
+    order = np.random.default_rng(seed).permutation(len(headers))
+    whole, shared = deepcopy(headers[0]), Dataset()
+    whole.SOPClassUID, whole.SOPInstanceUID, whole.NumberOfFrames = EnhancedCTImageStorage, "1.2.3.9", len(headers)
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [Dataset()], [Dataset()]
+    for keyword in ("PixelSpacing", "SliceThickness"):
+        setattr(shared.PixelMeasuresSequence[0], keyword, headers[0][keyword].value)
+    shared.PlaneOrientationSequence[0].ImageOrientationPatient = headers[0].ImageOrientationPatient
+    frames = []
+    for z in order:
+        frame = Dataset()
+        frame.PlanePositionSequence = [Dataset()]
+        frame.PlanePositionSequence[0].ImagePositionPatient = headers[z].ImagePositionPatient
+        frames.append(frame)
+    for keyword in ("PixelSpacing", "SliceThickness", "ImageOrientationPatient", "ImagePositionPatient"):
+        del whole[keyword]
+    whole.SharedFunctionalGroupsSequence, whole.PerFrameFunctionalGroupsSequence = [shared], frames
+    return [whole], [int(place) + 1 for place in np.argsort(order)]
+
+
+def write(path: Path, masks: dict[str, np.ndarray], grid: Grid, headers: list[Dataset], numbers=()) -> None:
     frames = SegFrames(grid)
     for name, mask in masks.items():
         if mask.any():
             frames.add(name, tuple(slice(0, size) for size in grid.shape), mask)
-    write_dicom_seg(path, frames, list(masks), headers, overlap=True)
+    write_dicom_seg(path, frames, list(masks), SegSource(headers, numbers), overlap=True)
 
 
 @settings(max_examples=12, deadline=None)
-@given(series(tilts=(0.0, 0.3)), st.integers(0, 9))
-def test_every_voxel_comes_back_at_its_place(tmp_path_factory, ct, seed):
+@given(series(tilts=(0.0, 0.3)), st.integers(0, 9), st.booleans())
+def test_every_voxel_comes_back_at_its_place(tmp_path_factory, ct, seed, in_one_file):
     """By pydicom and the standard's formula alone: frame, segment and slice position to a voxel of the CT."""
     grid, headers = ct
     path, masks = tmp_path_factory.mktemp("seg") / "segmentation.dcm", masks_of(grid, seed)
-    write(path, masks, grid, headers)
+    files, numbers = enhanced(headers, seed) if in_one_file else (headers, ())
+    write(path, masks, grid, files, numbers)
     seg = pydicom.dcmread(path)
     frames = seg.pixel_array.reshape(int(seg.NumberOfFrames), seg.Rows, seg.Columns)
     shared = seg.SharedFunctionalGroupsSequence[0]
@@ -100,7 +127,8 @@ def test_every_voxel_comes_back_at_its_place(tmp_path_factory, ct, seed):
         found[name][tuple(np.rint(voxels).astype(int).T)] = True
         z = int(np.rint(voxels[0, 2]))
         source = item.DerivationImageSequence[0].SourceImageSequence[0]
-        assert source.ReferencedSOPInstanceUID == headers[z].SOPInstanceUID
+        assert source.ReferencedSOPInstanceUID == files[0 if in_one_file else z].SOPInstanceUID
+        assert not in_one_file or source.ReferencedFrameNumber == numbers[z]
     assert all(np.array_equal(found[name], masks[name]) for name in masks)
     assert seg.SegmentsOverlap == "YES"
 
@@ -130,13 +158,14 @@ def test_dcmqi_reads_the_same_voxels_at_the_same_places(tmp_path_factory, ct):
     assert coded[2][0]["AnatomicRegionSequence"]["CodeMeaning"] == "Liver"
 
 
+@pytest.mark.parametrize("in_one_file", [False, True])
 @pytest.mark.skipif(not shutil.which("dciodvfy"), reason="dciodvfy is not installed")
-def test_dciodvfy_finds_no_error(tmp_path):
+def test_dciodvfy_finds_no_error(tmp_path, in_one_file):
     grid, headers = example()
     masks = {known.name: np.zeros(grid.shape, bool) for known in all_targets()}
     for place, mask in enumerate(masks.values()):
         mask.flat[place] = mask.flat[0] = True
-    write(tmp_path / "segmentation.dcm", masks, grid, headers)
+    write(tmp_path / "segmentation.dcm", masks, grid, *(enhanced(headers, 0) if in_one_file else (headers,)))
     run = subprocess.run(["dciodvfy", tmp_path / "segmentation.dcm"], capture_output=True, text=True)
     assert "Segmentation" in run.stderr
     assert not [line for line in run.stderr.splitlines() if line.startswith("Error")]
@@ -152,6 +181,7 @@ def test_equal_masks_give_equal_bytes_and_others_another_identity(tmp_path):
     grid, headers = example()
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         write(tmp_path / name, masks_of(grid, seed), grid, headers)
+    assert (headers[0].Rows, headers[0].Columns) == (5, 7)  # as they were
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     first, other = pydicom.dcmread(tmp_path / "a"), pydicom.dcmread(tmp_path / "c")
     assert first.SOPInstanceUID != other.SOPInstanceUID
@@ -197,9 +227,16 @@ def test_headers_that_lack_patient_date_or_frame_of_reference_do(tmp_path):
 @given(series(tilts=(0.0, 0.3)))
 def test_frames_fit_slices_that_lie_where_the_grid_says(ct):
     grid, headers = ct
-    assert fits(headers, grid)
-    assert not fits((), grid)
-    assert not fits(headers[::-1], grid)
-    assert not fits(headers, Grid(grid.shape, grid.affine @ np.diag([1, 1, 1.2, 1])))
+    beside = "slices lie up to .* mm beside an even grid"
+
+    def obstacle(slices: list[Dataset], places: Grid = grid, numbers=()) -> str:
+        return seg_obstacle(CT(None, places, Path("ct"), "DICOM", (), tuple(slices), tuple(numbers))) or ""
+
+    assert obstacle(headers) == obstacle(enhanced(headers, 1)[0], numbers=enhanced(headers, 1)[1]) == ""
+    assert re.search(beside, obstacle(headers[::-1]))
+    assert re.search(beside, obstacle(headers, Grid(grid.shape, grid.affine @ np.diag([1, 1, 1.2, 1]))))
     del headers[-1].SOPInstanceUID
-    assert not fits(headers, grid)
+    assert "have no SOPInstanceUID, by which" in obstacle(headers)
+    nifti = CT(None, grid, Path("ct"), "NIfTI")
+    assert (seg_obstacle(nifti), seg_notes(nifti)) == ("the CT is no DICOM", ())
+    assert seg_notes(replace(nifti, format="DICOM", headers=tuple(headers)))[0].startswith("no DICOM-SEG: the CT's")

@@ -197,7 +197,7 @@ def test_the_overview_is_a_picture(written):
 
 
 def test_what_cannot_be_written_is_refused_before_anything_is(store, ct, tmp_path):
-    with pytest.raises(InputError, match=r"patient.nii.gz: has no slices in DICOM"):
+    with pytest.raises(InputError, match=r"patient.nii.gz: gives no DICOM-SEG: the CT is no DICOM"):
         export(store, NATIVE, tmp_path, Outputs(True, False, False, True, False), ct)
     with pytest.raises(InputError, match="none is given"):
         export(store, NATIVE, tmp_path, Outputs(True, False, False, False, True))

@@ -88,6 +88,23 @@ def test_a_damaged_slab_is_made_again_and_nothing_else(conv_bundle, tmp_path, mo
         assert word in told
 
 
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "another's"])
+def test_a_damaged_record_of_the_gate_is_told_and_made_again(conv_bundle, tmp_path, capsys, damage):
+    sampled(conv_bundle, tmp_path / "store").close()
+    whole, kept = contents(tmp_path / "store"), tmp_path / "store" / "kept.npz"
+    content = whole[kept.name]
+    place = content.index(b"pairs.npy") + 50  # behind the name and a zip's extra field: packed voxels
+    if damage == "another's":
+        sample_volume(conv_bundle, IMAGE, GRID, ["liver"], SAMPLING, 5, tmp_path / "other", {}, False)
+        content = (tmp_path / "other" / kept.name).read_bytes()
+    flipped = content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :]
+    kept.write_bytes({"cut": content[:-40], "flip": flipped, "empty": b""}.get(damage, content))
+    next(iter((tmp_path / "store").glob("slab_*"))).unlink()
+    sampled(conv_bundle, tmp_path / "store", show=True)
+    assert contents(tmp_path / "store") == whole
+    assert len([line for line in capsys.readouterr().err.splitlines() if line.endswith("it is made again")]) == 1
+
+
 def test_another_identity_starts_anew_and_quiet_is_quiet(conv_bundle, tmp_path, capsys):
     store = sampled(conv_bundle, tmp_path / "store", gate=None)
     assert store.kept is None
@@ -123,6 +140,15 @@ def test_masks_depend_on_no_batch_size_set_or_order_of_targets(conv_bundle, tmp_
         conv_bundle, IMAGE, GRID, ["spleen"], replace(SAMPLING, gate=None, batch=16), 5, tmp_path / "s", {}, False
     )
     assert all(map(np.array_equal, alone.read("spleen"), whole.read("spleen")))
+
+
+def test_targets_in_another_order_are_the_same_run(conv_bundle, tmp_path, capsys):
+    store = sampled(conv_bundle, tmp_path / "store")
+    assert store.targets == ("spleen", "liver", "stomach")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").iterdir()}
+    sample_volume(conv_bundle, IMAGE, GRID, TARGETS[::-1], SAMPLING, 5, tmp_path / "store", {"seed": 5}, show=True)
+    assert "goes on, 1 of 1 slabs are finished" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "store").iterdir()} == before
 
 
 def test_on_a_cpu_the_batch_follows_from_model_and_threads_alone_at_no_cost(conv_bundle, tmp_path):

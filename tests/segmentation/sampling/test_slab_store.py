@@ -106,6 +106,28 @@ def test_a_damaged_slab_is_noticed_and_made_again(filled, capsys, damage):
     assert path.read_bytes() == content
 
 
+def test_damaged_counts_of_voxels_are_noticed(filled, capsys):
+    """They are no levels: 8 bytes for each of 2 targets' 3 samples, found in the file as they are."""
+    path = filled.folder / "slab_00003_003.h5"
+    content, counts = path.read_bytes(), some_slabs()[1].voxels.astype("<i8").tobytes()
+    assert content.count(counts) == 1
+    place = content.index(counts) + 8
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    assert opened(filled.folder).done == (0, 6)
+    assert "made again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{", "null", "0", "2.5", '"8"', "true"])
+def test_a_damaged_batch_is_told_and_measured_again(filled, capsys, content):
+    filled.batch = 32
+    (filled.folder / "batch.json").write_text(content)
+    again = opened(filled.folder)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{filled.folder / 'batch.json'}: ")
+    assert line.endswith("; it is made again")
+    assert (again.batch, again.done) == (None, (0, 3, 6))
+
+
 def flipped(content: bytes) -> bytes:
     """One bit of the liver's levels turned: the random levels are most of the file's end."""
     place = len(content) - 60

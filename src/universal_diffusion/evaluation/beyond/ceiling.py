@@ -1,6 +1,7 @@
 """Step: the table of the ceiling - what each mask auto-encoder alone allows any denoiser to reach, per target.
 
-    python -m universal_diffusion.evaluation.beyond.ceiling --cases F... --cohort TEXT --output-csv F --output-md F
+    python -m universal_diffusion.evaluation.beyond.ceiling --cases F... --cohort TEXT
+        --output-csv F --output-md F --output-tex F
 
 From the case rows that the auto-encoders' trainings end with, at each of their factors: side by side, they show what a
 larger factor f costs the thin targets.
@@ -14,7 +15,6 @@ import pandas as pd
 from universal_diffusion.csv_tables import read_csv
 from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.evaluation import tables
-from universal_diffusion.files import write_text
 from universal_diffusion.targets import all_targets
 
 COLUMNS = ["factor", "source", "case", "target", "dice", "truth_voxels"]
@@ -73,11 +73,10 @@ def main() -> None:
     """Write the table of ceilings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=Path, nargs="+", required=True, help="ceiling.csv of each mask auto-encoder")
-    tables.add_outputs(parser, ("csv", "md"))
+    tables.add_outputs(parser)
     arguments = parser.parse_args()
     rows = ceilings(pd.concat([read_ceiling_cases(path) for path in arguments.cases], ignore_index=True))
-    tables.write_csv(arguments.output_csv, rows)
-    write_text(arguments.output_md, tables.markdown(printed_table(rows, arguments.cohort)))
+    tables.write_outputs(arguments, rows, printed_table(rows, arguments.cohort))
 
 
 if __name__ == "__main__":

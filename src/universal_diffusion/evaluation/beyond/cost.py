@@ -1,6 +1,7 @@
 """Step: what sampling costs in latent space, and what the same network would cost on the pixel grid.
 
-    python -m universal_diffusion.evaluation.beyond.cost --model DIR --settings JSON(Segmentation) --output F
+    python -m universal_diffusion.evaluation.beyond.cost --model DIR --settings JSON(Segmentation) --cohort TEXT
+        --output-csv F --output-md F --output-tex F
 
 Counts floating-point operations (two per multiplication and addition) of the trained modules for one window and one
 target, by torch's own counter. "pixel" runs the same denoiser and image encoder at the window's full size and needs no
@@ -16,10 +17,22 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from universal_diffusion.errors import one_line_errors
-from universal_diffusion.evaluation.tables import write_csv
+from universal_diffusion.evaluation import tables
 from universal_diffusion.method.bundle import Bundle, load_bundle
 from universal_diffusion.method.denoiser import Denoiser
 from universal_diffusion.settings import Segmentation, read_json
+
+PARTS = {
+    "encode_image_gflop": "Image encoder",
+    "image_features_gflop": "Class-aware encoder",
+    "denoiser_step_gflop": "Step",
+    "decode_mask_gflop": "Mask decoder",
+    "total_gflop": "Total",
+}
+NOTE = (
+    "Counted by PyTorch on the trained modules: two operations per multiplication and addition; exact and the same on "
+    "every machine. Pixel: the same denoiser and image encoder on the whole window, without auto-encoders."
+)
 
 
 def flops(compute: Callable[[], object]) -> int:
@@ -67,16 +80,30 @@ def costs(bundle: Bundle, sampling: Segmentation) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def printed_table(rows: pd.DataFrame, cohort: str) -> tables.Printed:
+    """A row per space; GFLOP of each part, and how many times those of latent space."""
+    latent = rows.set_index("space").loc["latent", "total_gflop"]
+    texts = pd.DataFrame({heading: [f"{value:.3g}" for value in rows[column]] for column, heading in PARTS.items()})
+    texts.insert(0, "Space", rows["space"].to_numpy())
+    texts.insert(1, "Grid", [f"{size} x {size}" for size in rows["grid"]])
+    texts["Times latent"] = [f"{total / latent:.1f}" for total in rows["total_gflop"]]
+    sampling = rows.iloc[0]
+    caption = f"Operations of one window and one target in latent and in pixel space (GFLOP). Cohort: {cohort}."
+    total = f"Total: encoding once; {sampling.steps} steps and a decoding for each of {sampling.ensemble} samples."
+    return tables.Printed(texts, tables.unmarked(texts), caption, (NOTE, total), "tab:cost")
+
+
 @one_line_errors
 def main() -> None:
     """Write the table of costs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="directory of the trained model")
     parser.add_argument("--settings", required=True, help="JSON of the section `segmentation`")
-    parser.add_argument("--output", type=Path, required=True, help="table to write")
+    tables.add_outputs(parser)
     arguments = parser.parse_args()
     sampling = read_json(Segmentation, arguments.settings, "configuration.segmentation")
-    write_csv(arguments.output, costs(load_bundle(arguments.model), sampling))
+    rows = costs(load_bundle(arguments.model), sampling)
+    tables.write_outputs(arguments, rows, printed_table(rows, arguments.cohort))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Step: what training on the test patients is worth: Dice of one system with and without that leakage, side by side.
 
     python -m universal_diffusion.evaluation.beyond.leakage_effect --dropped F --kept F --leakage F --system NAME
-        --cohort TEXT --study-seed N --output-csv F --output-md F
+        --cohort TEXT --study-seed N --output-csv F --output-md F --output-tex F
 
 Both systems are trained and sampled alike; the one differs from the other by the leaked scans in its training set. Test
 patients that no training set holds are told apart: what changes in them is the chance of another training.
@@ -18,7 +18,6 @@ from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.scoring.cases import SCORED, of_system, read_cases
 from universal_diffusion.evaluation.statistics import bootstrap, mean_of_column_means
-from universal_diffusion.files import write_text
 from universal_diffusion.randomness import numpy_generator
 from universal_diffusion.systems import system_of
 from universal_diffusion.targets import all_targets
@@ -126,13 +125,12 @@ def main() -> None:
     parser.add_argument("--leakage", type=Path, required=True, help="leakage.csv, from `split`")
     parser.add_argument("--system", required=True, help="the system that was trained twice")
     parser.add_argument("--study-seed", type=int, required=True, help="the configuration's `seed`")
-    tables.add_outputs(parser, ("csv", "md"))
+    tables.add_outputs(parser)
     arguments = parser.parse_args()
     system = system_of(arguments.system)
     sides = [of_system(read_cases(path), system) for path in (arguments.dropped, arguments.kept)]
     rows = effect_rows(*sides, leaked_cases(read_leakage(arguments.leakage)), arguments.study_seed)
-    tables.write_csv(arguments.output_csv, rows)
-    write_text(arguments.output_md, tables.markdown(printed_table(rows, system.label, arguments.cohort)))
+    tables.write_outputs(arguments, rows, printed_table(rows, system.label, arguments.cohort))
 
 
 if __name__ == "__main__":

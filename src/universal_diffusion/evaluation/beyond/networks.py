@@ -1,6 +1,7 @@
 """Step: the networks of a configuration - parameters, grids and operations - beside denoisers of pixel space.
 
-    python -m universal_diffusion.evaluation.beyond.networks --study JSON --cohort TEXT --output-csv F --output-md F
+    python -m universal_diffusion.evaluation.beyond.networks --study JSON --cohort TEXT
+        --output-csv F --output-md F --output-tex F
 
 Nothing is trained or even filled: the networks are built without memory, so the paper's are counted anywhere in
 seconds. Operations are of one forward pass for one patch (and one target), two per multiplication and addition.
@@ -19,7 +20,6 @@ from universal_diffusion.baselines.segresnet import build as build_segresnet
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.beyond.cost import flops, guided_flops
-from universal_diffusion.files import write_text
 from universal_diffusion.method.autoencoders import ImageAutoencoder, MaskAutoencoder
 from universal_diffusion.method.bundle import architecture_of, build_autoencoder, build_denoiser
 from universal_diffusion.method.denoiser import Denoiser
@@ -155,11 +155,10 @@ def main() -> None:
     """Write the table of networks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", required=True, help="JSON of the whole configuration")
-    tables.add_outputs(parser, ("csv", "md"))
+    tables.add_outputs(parser)
     arguments = parser.parse_args()
     rows = network_rows(read_json(Study, arguments.study, "configuration"))
-    tables.write_csv(arguments.output_csv, rows)
-    write_text(arguments.output_md, tables.markdown(printed_table(rows, arguments.cohort)))
+    tables.write_outputs(arguments, rows, printed_table(rows, arguments.cohort))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from universal_diffusion.evaluation.beyond.targets_table import target_rows
 from universal_diffusion.evaluation.cards import card_sections as sections
 from universal_diffusion.evaluation.cards import system_sections as own
 from universal_diffusion.evaluation.cards.card_record import Record, card_arguments, read_record
+from universal_diffusion.evaluation.patients import patients_of
 from universal_diffusion.evaluation.scoring.cases import of_system, read_cases
-from universal_diffusion.evaluation.statistics import Summary, bootstrap, mean_of_column_means
+from universal_diffusion.evaluation.statistics import Summary, averages, patient_table
 from universal_diffusion.files import write_text
 from universal_diffusion.randomness import numpy_generator
 from universal_diffusion.settings import Segmentation, read_json
@@ -27,8 +28,8 @@ from universal_diffusion.systems import System, system_of
 
 def mean_dice(mine: pd.DataFrame, study_seed: int) -> Summary:
     """Dice of one system, whose rows are given: mean over the targets' means, as `targets_table` takes them."""
-    by_case = mine.pivot(index=["source", "case"], columns="target", values="dice")
-    return bootstrap(by_case, mean_of_column_means, numpy_generator(study_seed, "bootstrap", "model card"))
+    generator = numpy_generator(study_seed, "bootstrap", "model card")
+    return averages(patient_table(mine, pooled=True), generator)[0]
 
 
 def ceilings(path: Path, card: dict) -> pd.Series:
@@ -44,7 +45,7 @@ def ceilings(path: Path, card: dict) -> pd.Series:
 def scores_of(record: Record, system: System, cases: Path, ceiling: Path, sampling: Segmentation) -> own.Scores:
     """What was scored of a system; a variant has a ceiling and samples, a baseline neither."""
     seed = record.provenance["seed"]
-    mine = of_system(read_cases(cases), system)
+    mine = of_system(patients_of(record.splits).named(read_cases(cases)), system)
     rows = target_rows(mine, seed)
     rows = rows[rows["system"] == system.key].reset_index(drop=True)
     limits = (ceilings(ceiling, record.card), sampling) if system.variant else (None, None)

@@ -87,7 +87,7 @@ def scores(record: Record, found: Scores) -> str:
         "Surface Dice": [tables.percent(value, 1) for value in rows["surface_dice"]],
         "False alarms": [f"{false} of {cases}" if cases else tables.NOTHING for false, cases in alarms],
     }
-    measured, explained = "with 95 % bootstrap intervals over cases", ""
+    measured, explained = "with 95 % bootstrap intervals over patients", ""
     if found.ceiling is not None:
         columns["Ceiling"] = [tables.percent(found.ceiling[name], 1) for name in rows["target"]]
         sampling = found.sampling

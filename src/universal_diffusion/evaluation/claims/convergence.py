@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from universal_diffusion.evaluation.claims.evidence import Evidence, Measured
+from universal_diffusion.evaluation.claims.evidence import Evidence
+from universal_diffusion.evaluation.claims.measured import TIMES, Measured, table_rows
 
 ONE_TRAINING = "each variant was trained once, so how much another training would differ is not known"
 NO_DICE = "a variant segments nothing in any validation, so there is no Dice that both reach"
@@ -33,4 +34,9 @@ def z0_converges_faster(evidence: Evidence, embeddings: Sequence[str]) -> Measur
     curves = {variant: validation_dice(log) for variant, log in evidence.logs.items()}
     times = [times_faster(curves[f"mask_{e}"], curves[f"noise_{e}"]) for e in embeddings]
     value = sum(times) / len(times)
-    return Measured(value, null=1.0, obstacle=ONE_TRAINING if value == value else NO_DICE)
+    rows = [
+        table_rows(f"models/{key}/log.csv", [f"step={step - 1}" for step in curves[key].index], "validation_dice")
+        for key in (f"{prediction}_{e}" for e in embeddings for prediction in ("mask", "noise"))
+    ]
+    obstacle = ONE_TRAINING if value == value else NO_DICE
+    return Measured(value, null=1.0, unit=TIMES, obstacle=obstacle, rows=pd.concat(rows, ignore_index=True))

@@ -4,7 +4,6 @@ python -m universal_diffusion.evaluation.paper.figure1 --model DIR --cohort TEXT
 """
 
 import argparse
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +14,18 @@ from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
 from universal_diffusion.errors import one_line_errors
-from universal_diffusion.evaluation.drawing import save
+from universal_diffusion.evaluation.drawing import put_caption, save
 from universal_diffusion.evaluation.tables import add_outputs
 from universal_diffusion.method.bundle import Bundle, load_bundle
 from universal_diffusion.method.denoiser import Stage
 from universal_diffusion.method.embeddings import ClipEmbedding
 
 DATA, NETWORK, GUIDE, CONDITION, LOSS = "#f2f2f2", "#cfe2f3", "#d9ead3", "#fff2cc", "#f4cccc"
-TARGET_LINE, STEP_LINE = "#7f6000", "#351c75"
-ROW = 1.25  # distance of two scales
-GUIDE_X, DOWN_X, UP_X = 7.6, 10.3, 13.0
-TOP_Y, IMAGE_Y = 8.6, 6.4
+TARGET_LINE, STEP_LINE, BACKWARD = "#7f6000", "#351c75", "#c00000"
+WIDTH, TOP_Y, IMAGE_Y = 7.5, 0.0, -1.6  # inches, as all places and sizes here
+ROW = 0.78  # distance of two scales
+INPUT_X, CODER_X, GUIDE_X, DOWN_X, UP_X, RESULT_X = 0.62, 1.88, 3.06, 4.42, 5.78, 6.95
+TEXT = 6.5  # points
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Box:
     y: float
     text: str
     colour: str
-    width: float = 1.7
-    height: float = 0.8
+    width: float = 1.0
+    height: float = 0.48
 
     def side(self, where: str) -> tuple[float, float]:
         """The middle of its "left", "right", "top" or "bottom" edge."""
@@ -60,23 +60,23 @@ def stage_text(stage: Stage, size: int) -> str:
 
 def draw(bundle: Bundle, cohort: str) -> Figure:
     """The whole drawing."""
-    scales = len(bundle.denoiser.descent)
-    bottom = IMAGE_Y - ROW * scales - 1.7
-    figure, axes = plt.subplots(figsize=(16.5, 0.78 * (TOP_Y - bottom) + 1.9))
-    axes.set(xlim=(0, 17.9), ylim=(bottom - 0.4, TOP_Y + 0.6))
-    axes.set_aspect("equal")
+    bottom = IMAGE_Y - max(ROW * len(bundle.denoiser.descent) + 0.35, 2.4)  # middle of the conditions' boxes
+    figure = plt.figure(figsize=(WIDTH, 1.35 - bottom))
+    caption = (
+        f"Figure 1: the architecture as trained, {parameters(bundle.networks)} parameters in all (denoiser with guide "
+        f"{parameters(bundle.denoiser)}), T = {bundle.process.timesteps}; every width, size and count is read off the "
+        f"trained modules (n = 1 model, the variant mask/CLIP). Trained on: {cohort}."
+    )
+    below = put_caption(figure, caption)
+    axes = figure.add_axes((0, below, 1, 1 - below))
+    height = (1 - below) * figure.get_figheight()
+    axes.set(xlim=(0, WIDTH), ylim=(TOP_Y + 0.45 - height, TOP_Y + 0.45))
     axes.set_axis_off()
     image_latent = _image_path(axes, bundle)
     guide, down, up = _columns(axes, bundle)
     _mask_path(axes, bundle, down[0], up[0])
     _arrow(axes, image_latent.side("right"), guide[0].side("left"))
     _conditions(axes, bundle, guide[-1], down[-1], up[-1], bottom)
-    caption = (
-        f"Figure 1: the architecture as trained, {parameters(bundle.networks)} parameters in all (denoiser with guide "
-        f"{parameters(bundle.denoiser)}), T = {bundle.process.timesteps}. Trained on: {cohort}."
-    )
-    axes.text(0.1, bottom - 0.35, textwrap.fill(caption, 210), fontsize=10, va="bottom")
-    figure.subplots_adjust(0.005, 0.01, 0.995, 0.99)
     return figure
 
 
@@ -84,16 +84,16 @@ def _image_path(axes: Axes, bundle: Bundle) -> Box:
     """y -> E_y -> z(y), and the decoder that only training needs."""
     coder, patch = bundle.image_autoencoder, bundle.card["patch"]
     size = patch // coder.factor
-    image = Box(1.0, IMAGE_Y, f"image $y$\n1 × {patch} × {patch}", DATA)
-    encoder = Box(3.1, IMAGE_Y, f"$\\mathcal{{E}}_y$: VAE encoder\n{parameters(coder.encoder)}", NETWORK, 1.8)
-    latent = Box(5.25, IMAGE_Y, f"$z^{{(y)}}$\n{coder.latent_channels} × {size} × {size}", DATA, 1.5)
-    decoder = Box(5.25, IMAGE_Y - 1.4, f"$\\mathcal{{D}}_y$: VAE decoder\n{parameters(coder.decoder)}", NETWORK, 1.8)
-    loss = Box(3.1, IMAGE_Y - 1.4, "$\\mathcal{L}_{VAE}$: likelihood\n+ α LPIPS + β KL", LOSS, 1.8)
+    image = Box(INPUT_X, IMAGE_Y - 0.85, f"image $y$\n1 × {patch} × {patch}", DATA)
+    encoder = Box(INPUT_X, IMAGE_Y, f"$\\mathcal{{E}}_y$: VAE encoder\n{parameters(coder.encoder)}", NETWORK)
+    latent = Box(CODER_X, IMAGE_Y, f"$z^{{(y)}}$\n{coder.latent_channels} × {size} × {size}", DATA, 0.9)
+    decoder = Box(CODER_X, IMAGE_Y - 0.85, f"$\\mathcal{{D}}_y$: VAE decoder\n{parameters(coder.decoder)}", NETWORK)
+    loss = Box(CODER_X, IMAGE_Y - 1.7, "$\\mathcal{L}_{VAE}$: likelihood\n+ α LPIPS + β KL", LOSS)
     _draw(axes, image, encoder, latent, decoder, loss)
-    _arrow(axes, image.side("right"), encoder.side("left"))
+    _arrow(axes, image.side("top"), encoder.side("bottom"))
     _arrow(axes, encoder.side("right"), latent.side("left"))
     _arrow(axes, latent.side("bottom"), decoder.side("top"))
-    _arrow(axes, decoder.side("left"), loss.side("right"))
+    _arrow(axes, decoder.side("bottom"), loss.side("top"))
     return latent
 
 
@@ -109,10 +109,10 @@ def _columns(axes: Axes, bundle: Bundle) -> tuple[list[Box], list[Box], list[Box
         (UP_X, denoiser.ascent, NETWORK),
     ):
         texts = [stage_text(stages[s], size // 2**s) for s in scales]
-        columns.append([Box(x, IMAGE_Y - ROW * s, texts[s], colour, 2.0) for s in scales])
+        columns.append([Box(x, IMAGE_Y - ROW * s, texts[s], colour, 1.1) for s in scales])
         _draw(axes, *columns[-1])
     guide, down, up = columns
-    middle = Box((DOWN_X + UP_X) / 2, down[-1].y - ROW, "middle block", NETWORK, 1.6, 0.6)
+    middle = Box((DOWN_X + UP_X) / 2, down[-1].y - 0.62, "middle block", NETWORK, 0.85, 0.3)
     _draw(axes, middle)
     for s in scales:
         _arrow(axes, guide[s].side("right"), down[s].side("left"), "+")
@@ -123,10 +123,9 @@ def _columns(axes: Axes, bundle: Bundle) -> tuple[list[Box], list[Box], list[Box
             _arrow(axes, up[s].side("top"), up[s - 1].side("bottom"))
     _arrow(axes, down[-1].side("bottom"), middle.side("left"))
     _arrow(axes, middle.side("right"), up[-1].side("bottom"))
-    axes.text(
-        GUIDE_X, IMAGE_Y + 0.85, "class-aware image\nencoder, without $t$", ha="center", fontsize=9, style="italic"
-    )
-    axes.text((DOWN_X + UP_X) / 2, IMAGE_Y + 0.85, "U-Net", ha="center", fontsize=9, style="italic")
+    above = {"y": IMAGE_Y + 0.3, "ha": "center", "fontsize": TEXT + 0.5, "style": "italic"}
+    axes.text(GUIDE_X, s="class-aware image\nencoder, without $t$", **above)
+    axes.text((DOWN_X + UP_X) / 2, s="U-Net", **above)
     return guide, down, up
 
 
@@ -137,24 +136,26 @@ def _mask_path(axes: Axes, bundle: Bundle, down: Box, up: Box) -> None:
     shape = f"{coder.latent_channels} × {size} × {size}"
     estimate = "\\hat{z}_0^{(x)}" if bundle.prediction == "mask" else "\\hat{\\epsilon}"
     truth = "z_0^{(x)}" if bundle.prediction == "mask" else "\\epsilon"
-    mask = Box(1.0, TOP_Y, f"mask $x$ of target $k$\n1 × {patch} × {patch}", DATA, 1.8)
-    encoder = Box(3.1, TOP_Y, f"$\\mathcal{{E}}_x$: mask encoder\n{parameters(coder.encoder)}", NETWORK, 1.8)
-    clean = Box(5.25, TOP_Y, f"$z_0^{{(x)}}$\n{shape}", DATA, 1.5)
-    noisy = Box(DOWN_X, TOP_Y, f"$z_t^{{(x)}}$\n{shape}", DATA, 1.5)
-    output = Box(UP_X, TOP_Y, f"${estimate}$ and variance $v$\n2 × {shape}", DATA, 2.0)
-    decoder = Box(UP_X + 2.25, TOP_Y, f"$\\mathcal{{D}}_x$: mask decoder\n{parameters(coder.decoder)}", NETWORK, 1.8)
-    result = Box(UP_X + 4.2, TOP_Y, f"mask $\\hat{{x}}$\n1 × {patch} × {patch}", DATA, 1.3)
-    losses = Box(UP_X + 3.6, IMAGE_Y, f"$\\mathcal{{L}}_{{MSE}}$ to ${truth}$\n+ $\\mathcal{{L}}_{{VLB}}$", LOSS, 1.7)
-    coding = Box(3.1, TOP_Y - 1.0, "$\\mathcal{L}_{AE}$: BCE + Dice, decay λ", LOSS, 2.2, 0.5)
+    mask = Box(INPUT_X, TOP_Y, f"mask $x$ of target $k$\n1 × {patch} × {patch}", DATA, 1.08)
+    encoder = Box(CODER_X, TOP_Y, f"$\\mathcal{{E}}_x$: mask encoder\n{parameters(coder.encoder)}", NETWORK)
+    clean = Box(GUIDE_X, TOP_Y, f"$z_0^{{(x)}}$\n{shape}", DATA, 0.9)
+    noisy = Box(DOWN_X, TOP_Y, f"$z_t^{{(x)}}$\n{shape}", DATA, 0.9)
+    output = Box(UP_X, TOP_Y, f"${estimate}$ and variance $v$\n2 × {shape}", DATA, 1.1)
+    decoder = Box(RESULT_X, TOP_Y, f"$\\mathcal{{D}}_x$: mask decoder\n{parameters(coder.decoder)}", NETWORK)
+    result = Box(RESULT_X, TOP_Y - 0.75, f"mask $\\hat{{x}}$\n1 × {patch} × {patch}", DATA, 0.9)
+    losses = Box(RESULT_X, IMAGE_Y, f"$\\mathcal{{L}}_{{MSE}}$ to ${truth}$\n+ $\\mathcal{{L}}_{{VLB}}$", LOSS, 0.85)
+    coding = Box(CODER_X, TOP_Y - 0.75, "$\\mathcal{L}_{AE}$: BCE + Dice,\nweight decay λ", LOSS)
     _draw(axes, mask, encoder, clean, noisy, output, decoder, result, losses, coding)
-    for first, second in ((mask, encoder), (encoder, clean), (output, decoder), (decoder, result)):
+    for first, second in ((mask, encoder), (encoder, clean), (clean, noisy), (output, decoder)):
         _arrow(axes, first.side("right"), second.side("left"))
-    _arrow(axes, clean.side("right"), noisy.side("left"), "forward process: noise of step $t$")
-    _arrow(axes, noisy.side("bottom"), down.side("top"))
+    for first, second in ((noisy, down), (encoder, coding), (decoder, result)):
+        _arrow(axes, first.side("bottom"), second.side("top"))
     _arrow(axes, up.side("top"), output.side("bottom"))
-    _arrow(axes, encoder.side("bottom"), coding.side("top"))
-    _arrow(axes, (output.side("right")[0] - 0.1, output.side("bottom")[1]), losses.side("top"))
-    _arrow(axes, losses.side("left"), up.side("right"), "backpropagation", "#c00000", "--")
+    _arrow(axes, (output.side("right")[0] - 0.05, output.side("bottom")[1]), (losses.side("left")[0], IMAGE_Y + 0.2))
+    _arrow(axes, losses.side("left"), up.side("right"), "", BACKWARD, "--")
+    words = {"ha": "center", "fontsize": TEXT}
+    axes.text((GUIDE_X + DOWN_X) / 2, TOP_Y + 0.3, "forward process: noise of step $t$", va="bottom", **words)
+    axes.text(RESULT_X, IMAGE_Y - 0.28, "backpropagation", va="top", color=BACKWARD, **words)
 
 
 def _conditions(axes: Axes, bundle: Bundle, guide: Box, down: Box, up: Box, bottom: float) -> None:
@@ -165,36 +166,44 @@ def _conditions(axes: Axes, bundle: Bundle, guide: Box, down: Box, up: Box, bott
         text = f"“A computerized tomography of a {{k}}”\n→ CLIP text ({module.features.shape[1]}) → $e_k$ ({size})"
     else:
         text = f"learnt table of {module.table.num_embeddings}\n→ $e_k$ ({size})"
-    embedding = Box(3.3, bottom + 0.75, text, CONDITION, 4.4)
-    step = Box(UP_X + 2.9, bottom + 0.75, "step $t$\n→ sinusoids → MLP", CONDITION, 2.0)
+    embedding = Box(1.4, bottom, text, CONDITION, 2.5)
+    step = Box(RESULT_X - 0.1, bottom, "step $t$ →\nsinusoids → MLP", CONDITION)
     _draw(axes, embedding, step)
     for source, colour, height, targets in (
-        (embedding, TARGET_LINE, 0.0, ((guide, 0.0), (down, -0.75), (up, 0.5))),
-        (step, STEP_LINE, 0.25, ((down, -0.5), (up, 0.75))),
+        (embedding, TARGET_LINE, 0.0, ((guide, 0.0), (down, -0.42), (up, 0.28))),
+        (step, STEP_LINE, 0.14, ((down, -0.28), (up, 0.42))),
     ):
         level = source.y + height
         ends = [box.x + offset for box, offset in targets]
         start = source.side("right" if source.x < ends[0] else "left")[0]
-        axes.plot([start, max(ends) if source.x < ends[0] else min(ends)], [level] * 2, color=colour, lw=1.2)
+        axes.plot([start, max(ends) if source.x < ends[0] else min(ends)], [level] * 2, color=colour, lw=1)
         for (box, _), end in zip(targets, ends, strict=True):
             _arrow(axes, (end, level), (end, box.side("bottom")[1]), colour=colour)
     label = "scale and shift of the norm in every residual block"
-    axes.text(GUIDE_X + 0.1, embedding.y - 0.12, label, fontsize=8.5, va="top", color=TARGET_LINE)
+    axes.text(GUIDE_X - 0.2, embedding.y - 0.06, label, fontsize=TEXT, va="top", color=TARGET_LINE)
 
 
 def _draw(axes: Axes, *boxes: Box) -> None:
     for box in boxes:
         corner = box.x - box.width / 2, box.y - box.height / 2
-        style = "round,pad=0,rounding_size=0.08"
-        axes.add_patch(FancyBboxPatch(corner, box.width, box.height, style, fc=box.colour, ec="#444444", lw=0.9))
-        axes.text(box.x, box.y, box.text, ha="center", va="center", fontsize=8.5)
+        style = "round,pad=0,rounding_size=0.05"
+        axes.add_patch(FancyBboxPatch(corner, box.width, box.height, style, fc=box.colour, ec="#444444", lw=0.8))
+        axes.text(box.x, box.y, box.text, ha="center", va="center", fontsize=TEXT)
 
 
 def _arrow(axes: Axes, start, end, label: str = "", colour: str = "#444444", line: str = "-") -> None:
-    style = {"arrowstyle": "-|>", "color": colour, "lw": 1.2, "linestyle": line, "shrinkA": 0, "shrinkB": 0}
+    style = {
+        "arrowstyle": "-|>",
+        "color": colour,
+        "lw": 1,
+        "mutation_scale": 7,
+        "linestyle": line,
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
     axes.annotate("", xy=end, xytext=start, arrowprops=style)
-    middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.07
-    axes.text(*middle, label, ha="center", va="bottom", fontsize=8.5, color=colour)
+    middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.03
+    axes.text(*middle, label, ha="center", va="bottom", fontsize=TEXT, color=colour)
 
 
 @one_line_errors

@@ -5,7 +5,7 @@ python -m universal_diffusion.evaluation.paper.table1 --inventory F --splits F -
 """
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +16,7 @@ from universal_diffusion.datasets.own.source import entry_of
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.paper.published import printed, read_published
-from universal_diffusion.files import write_text
-from universal_diffusion.preparation.splits import read_splits
+from universal_diffusion.preparation.splits import SplitRow, read_splits
 
 PARTS = ("train", "validation", "test", "excluded")
 COUNTS = [f"{prefix}{what}" for what in ("cases", "structures") for prefix in ("paper_", "public_", "")]
@@ -26,6 +25,7 @@ HEADINGS = {
     "paper_cases": "Cases (paper)",
     "public_cases": "Cases (public, labelled)",
     "cases": "Cases (this study)",
+    "patients": "Patients (this study)",
     "paper_structures": "Structures (paper)",
     "public_structures": "Structures (public)",
     "structures": "Structures (this study)",
@@ -34,48 +34,60 @@ HEADINGS = {
     "reason": "Why they differ",
 }
 LEFT_OUT = "Left out: scans that also stand in the test set, found by comparing voxels."
+PATIENTS = "Patients: scans that are copies of one another, found by comparing voxels, count once within a dataset."
 STRUCTURES = "Structures are counted among the 29 targets, sides apart."
 
 
 def dataset_rows(
-    inventory: pd.DataFrame, parts: pd.Series, figures: pd.DataFrame, own: Sequence[Entry] = ()
+    inventory: pd.DataFrame, splits: Sequence[SplitRow], figures: pd.DataFrame, own: Sequence[Entry] = ()
 ) -> pd.DataFrame:
     """One row per dataset of the paper's table, in its order, then the others of this study; columns of `HEADINGS`.
 
     Args:
         inventory: a row per case with dataset, source, case and annotated (names joined by "|").
-        parts: the part of each case, indexed by (source, case).
+        splits: the part and the patient of each case.
         figures: the printed table (`published.read_published`).
         own: entries of datasets that the catalogue does not list.
     """
     paper, entries = printed(figures), [*map(entry, sources()), *own]
+    places = {(row.source, row.case): row for row in splits}
     others = [name for name in inventory["dataset"].unique() if name not in paper.index]
     rows = pd.DataFrame(
         [
-            _row(name, [known for known in entries if known.dataset == name], inventory, parts, paper)
+            _row(name, [known for known in entries if known.dataset == name], inventory, places, paper)
             for name in [*paper.index, *others]
         ]
     )
     return rows.astype(dict.fromkeys(COUNTS, "Int64"))
 
 
-def _row(dataset: str, entries: list[Entry], inventory: pd.DataFrame, parts: pd.Series, paper: pd.DataFrame) -> dict:
+def _row(
+    dataset: str,
+    entries: list[Entry],
+    inventory: pd.DataFrame,
+    places: Mapping[tuple[str, str], SplitRow],
+    paper: pd.DataFrame,
+) -> dict:
     cases = inventory[inventory["dataset"] == dataset]
     in_paper, public = dataset in paper.index, [known for known in entries if known.cases is not None]
     public_cases = sum(known.cases for known in public) if public else None
-    use = [parts.get(key) for key in zip(cases["source"], cases["case"], strict=True)]
+    public_structures = len(_union(known.annotated for known in public)) if public else None
+    structures = len(_union(str(names).split("|") for names in cases["annotated"]))
+    split = [places[key] for key in zip(cases["source"], cases["case"], strict=True) if key in places]
+    use = [row.part for row in split]
     return {
         "dataset": dataset,
         "title": entries[0].dataset_title,
         "paper_cases": int(paper.loc[dataset, "cases"]) if in_paper else pd.NA,
         "public_cases": pd.NA if public_cases is None else public_cases,
         "cases": len(cases),
+        "patients": len({row.group for row in split}),
         "paper_structures": int(paper.loc[dataset, "structures"]) if in_paper else pd.NA,
-        "public_structures": len(_union(known.annotated for known in public)) if public else pd.NA,
-        "structures": len(_union(str(names).split("|") for names in cases["annotated"])),
+        "public_structures": pd.NA if public_structures is None else public_structures,
+        "structures": structures,
         **{part: use.count(part) for part in PARTS},
         "licence": entries[0].licence,
-        "reason": _reason(entries, public_cases, len(cases)),
+        "reason": _reason(entries[0], (public_cases, len(cases)), (public_structures, structures)),
     }
 
 
@@ -83,9 +95,11 @@ def _union(names: Iterable[Iterable[str]]) -> set[str]:
     return {name for group in names for name in group if name}
 
 
-def _reason(entries: list[Entry], public: int | None, cases: int) -> str:
-    here = f"this study runs on {cases} cases" if public not in (cases, None) else ""
-    return "; ".join(filter(None, [entries[0].reason, here]))
+def _reason(known: Entry, cases: tuple[int | None, int], structures: tuple[int | None, int]) -> str:
+    """Why the paper, the public set and this study differ; `cases` and `structures` are the public count and ours."""
+    fewer = f"this study runs on {cases[1]} cases" if cases[0] not in (cases[1], None) else ""
+    other = f"{structures[1]} structures are annotated in them" if structures[0] not in (structures[1], None) else ""
+    return "; ".join(filter(None, [known.reason, fewer, other]))
 
 
 def patients_by_organ(inventory: pd.DataFrame) -> str:
@@ -105,7 +119,9 @@ def printed_table(rows: pd.DataFrame, cohort: str, *notes: str) -> tables.Printe
     texts = texts[list(HEADINGS)].astype(object).where(texts[list(HEADINGS)].notna(), tables.NOTHING).map(str)
     texts = texts.rename(columns=HEADINGS)
     caption = f"Table 1: Statistics of the aggregated dataset. This study's columns: {cohort}."
-    return tables.Printed(texts, tables.unmarked(texts), caption, (STRUCTURES, LEFT_OUT, *notes), "tab:datasets")
+    return tables.Printed(
+        texts, tables.unmarked(texts), caption, (PATIENTS, STRUCTURES, LEFT_OUT, *notes), "tab:datasets"
+    )
 
 
 @one_line_errors
@@ -115,16 +131,14 @@ def main() -> None:
     for flag in ("--inventory", "--splits", "--published"):
         parser.add_argument(flag, type=Path, required=True)
     parser.add_argument("--own", type=Path, nargs="*", default=[], help="native folders outside the catalogue")
-    tables.add_outputs(parser, ("csv", "md", "tex"))
+    tables.add_outputs(parser)
     arguments = parser.parse_args()
-    parts = pd.Series({(row.source, row.case): row.part for row in read_splits(arguments.splits)})
+    splits = read_splits(arguments.splits)
     inventory = read_csv(arguments.inventory, str)
     own = [entry_of(folder.name, folder) for folder in arguments.own]
-    rows = dataset_rows(inventory, parts, read_published(arguments.published, 1), own)
+    rows = dataset_rows(inventory, splits, read_published(arguments.published, 1), own)
     table = printed_table(rows, arguments.cohort, patients_by_organ(inventory))
-    tables.write_csv(arguments.output_csv, rows)
-    write_text(arguments.output_md, tables.markdown(table))
-    write_text(arguments.output_tex, tables.latex(table))
+    tables.write_outputs(arguments, rows, table)
 
 
 if __name__ == "__main__":

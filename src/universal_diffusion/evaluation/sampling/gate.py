@@ -20,8 +20,6 @@ from tqdm import tqdm
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation.sampling.gate_rows import COUNTS, write_rows
 from universal_diffusion.method.bundle import Bundle, load_bundle
-from universal_diffusion.preparation.shards import shard_of
-from universal_diffusion.preparation.splits import EVALUATED, read_splits, volumes_of
 from universal_diffusion.segmentation.presets import GATE
 from universal_diffusion.segmentation.sampling.gate import gate
 from universal_diffusion.segmentation.sampling.image_latents import ImageLatents
@@ -29,7 +27,8 @@ from universal_diffusion.segmentation.sampling.kept import Kept
 from universal_diffusion.segmentation.sampling.noise import case_seed
 from universal_diffusion.segmentation.sampling.run import ENCODED
 from universal_diffusion.segmentation.sampling.runtime import start_torch
-from universal_diffusion.settings import Segmentation, read_json
+from universal_diffusion.segmentation.study_arguments import add_cases, add_sampling, cases_asked, sampling_asked
+from universal_diffusion.settings import Segmentation
 from universal_diffusion.targets import mask
 from universal_diffusion.volumes import Volume, VolumeFile
 
@@ -69,21 +68,14 @@ def gate_cases(bundle: Bundle, volumes: Sequence[Path], sampling: Segmentation, 
 def main() -> None:
     """Write the rows of one shard."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="directory of a variant that predicts the mask")
-    parser.add_argument("--variant", required=True, help="its name in the table")
-    parser.add_argument("--volumes", type=Path, nargs="+", required=True, help="directories of harmonised volumes")
-    parser.add_argument("--splits", type=Path, required=True, help="splits.csv, from `split`")
-    parser.add_argument("--settings", required=True, help="JSON of the section `segmentation`")
-    parser.add_argument("--study-seed", type=int, required=True, help="the configuration's `seed`")
-    parser.add_argument("--shard", required=True, help="i-of-n")
-    parser.add_argument("--threads", type=int, required=True, help="CPU threads; sums depend on it")
+    add_cases(parser, "a variant that predicts the mask")
+    add_sampling(parser)
+    parser.add_argument("--variant", required=True, help="the model's name in the table")
     parser.add_argument("--output", type=Path, required=True, help="table to write")
     arguments = parser.parse_args()
-    sampling = read_json(Segmentation, arguments.settings, "configuration.segmentation")
+    sampling, (volumes, splits) = sampling_asked(arguments), cases_asked(arguments)
     sampling = replace(sampling, gate=sampling.gate or GATE)
-    splits = read_splits(arguments.splits)
     parts = {(row.source, row.case): row.part for row in splits}
-    volumes = shard_of(volumes_of(arguments.volumes, splits, EVALUATED), arguments.shard)
     bundle = load_bundle(arguments.model, start_torch(arguments.threads))
     rows = pd.DataFrame(
         gate_cases(bundle, volumes, sampling, arguments.study_seed), columns=["source", "case", "target", *COUNTS]

@@ -1,6 +1,7 @@
-"""Step: what the gate saves and what it misses, per variant and target (Markdown and CSV).
+"""Step: what the gate saves and what it misses, per variant and target (CSV, Markdown and LaTeX).
 
-python -m universal_diffusion.evaluation.sampling.gate_table --parts F... --cohort TEXT --output-csv F --output-md F
+python -m universal_diffusion.evaluation.sampling.gate_table --parts F... --cohort TEXT
+    --output-csv F --output-md F --output-tex F
 """
 
 import argparse
@@ -11,7 +12,6 @@ import pandas as pd
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.sampling.gate_rows import COUNTS, read_rows
-from universal_diffusion.files import write_text
 from universal_diffusion.segmentation.presets import GATE
 from universal_diffusion.systems import system_of
 from universal_diffusion.targets import all_targets
@@ -79,11 +79,10 @@ def main() -> None:
     """Write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", type=Path, nargs="+", required=True, help="tables of all variants and shards")
-    tables.add_outputs(parser, ("csv", "md"))
+    tables.add_outputs(parser)
     arguments = parser.parse_args()
     found = summary(read_rows(arguments.parts))
-    tables.write_csv(arguments.output_csv, found)
-    write_text(arguments.output_md, tables.markdown(printed_table(found, arguments.cohort)))
+    tables.write_outputs(arguments, found, printed_table(found, arguments.cohort))
 
 
 if __name__ == "__main__":

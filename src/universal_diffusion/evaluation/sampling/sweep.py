@@ -1,9 +1,10 @@
-"""Step: what sampling buys - Dice against seconds over steps, ensemble, gate and warm start, on a few cases of a study.
+"""Step: what sampling buys - Dice over steps, ensemble, gate and warm start, on a few cases of a study.
 
     python -m universal_diffusion.evaluation.sampling.sweep --model DIR --volumes DIR... --splits CSV ...
 
-Timed is everything from a harmonised volume in memory to its masks: the gate, encoding, sampling, decoding, blending.
-Dice is that of the ensemble's mean at 0.5, on the harmonised grid, over the annotated targets that a case holds.
+Cost is counted in operations, which depend on no clock (`sampling.*`), and timed (`sampling_seconds.*`), in files of
+their own. Timed is everything from a harmonised volume in memory to its masks: gate, encoding, sampling, decoding,
+blending. Dice is that of the ensemble's mean at 0.5, on the harmonised grid, over the annotated targets of a case.
 """
 
 import argparse
@@ -19,8 +20,9 @@ from tqdm import tqdm
 
 from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.evaluation import tables
+from universal_diffusion.evaluation.beyond.cost import costs
 from universal_diffusion.evaluation.drawing import save
-from universal_diffusion.evaluation.sampling.sweep_report import MODES, draw, printed_table, summary
+from universal_diffusion.evaluation.sampling.sweep_report import MODES, draw, draw_seconds, printed_table, summary
 from universal_diffusion.evaluation.scoring.scores import dice
 from universal_diffusion.files import write_text
 from universal_diffusion.method.bundle import Bundle, load_bundle
@@ -33,13 +35,12 @@ from universal_diffusion.segmentation.sampling.image_latents import ImageLatents
 from universal_diffusion.segmentation.sampling.noise import case_seed
 from universal_diffusion.segmentation.sampling.run import ENCODED
 from universal_diffusion.segmentation.sampling.runtime import start_torch
-from universal_diffusion.settings import Segmentation, read_json
+from universal_diffusion.settings import Segmentation, Sweep, read_json
 from universal_diffusion.targets import mask
 from universal_diffusion.volumes import Volume, VolumeFile
 
-STEPS, ENSEMBLES = (1, 2, 5, 10, 20), (1, 5)
 WARM_SHARE = 0.3  # of the process is run from a warm start
-TARGETS = 4  # that a case must have annotated at least
+TARGETS = 4  # annotated in a case are enough; one with fewer is taken only where there is no other
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Setting:
     sampling: Segmentation
 
 
-def settings_of(base: Segmentation, timesteps: int) -> list[Setting]:
+def settings_of(base: Segmentation, grid: Sweep, timesteps: int) -> list[Setting]:
     """All ways to sample, with everything but steps, ensemble, gate and warm start from `base`.
 
     Steps beyond those there are (T, or 0.3 T from a warm start) are left out.
@@ -60,87 +61,106 @@ def settings_of(base: Segmentation, timesteps: int) -> list[Setting]:
     return [
         Setting(mode, replace(base, steps=steps, ensemble=ensemble, gate=gated, warm_start=warm))
         for mode, gated, warm in ways
-        for ensemble in ENSEMBLES
-        for steps in STEPS
+        for ensemble in grid.ensembles
+        for steps in grid.steps
         if steps <= (timesteps if warm is None else warm + 1)
     ]
 
 
-def chosen_cases(volumes: Sequence[Path], splits: Sequence[SplitRow]) -> list[Volume]:
-    """Of the validation and of the test cases the one with the fewest (slice, target) pairs of at least 4 targets.
+def chosen_cases(volumes: Sequence[Path], splits: Sequence[SplitRow], count: int) -> list[Volume]:
+    """The cheapest `count` cases, test and validation in turn: those with the fewest (slice, target) pairs.
 
     Raises:
-        InputError: no case has so many targets.
+        InputError: there is no case.
     """
-    parts, smallest = {(row.source, row.case): row.part for row in splits}, {}
+    parts = {(row.source, row.case): row.part for row in splits}
+    queues: dict[str, list[tuple]] = {}
     for path in volumes:
         with VolumeFile(path) as file:
-            part, pairs = parts[file.source, file.case], file.grid.shape[2] * len(file.annotated)
-            if len(file.annotated) >= TARGETS and pairs < smallest.get(part, (np.inf,))[0]:
-                smallest[part] = pairs, path
-    if not smallest:
-        raise InputError("--volumes", f"hold no evaluated case with {TARGETS} annotated targets", "add such a case")
+            pairs = len(file.annotated) < TARGETS, file.grid.shape[2] * len(file.annotated)
+            queues.setdefault(parts[file.source, file.case], []).append((*pairs, file.source, file.case, path))
+    if not queues:
+        raise InputError("--volumes", "hold no validation or test case", "evaluate more cases")
+    ranked = [(place, part, row[-1]) for part, rows in queues.items() for place, row in enumerate(sorted(rows))]
     found = []
-    for _, path in smallest.values():
+    for _, _, path in sorted(ranked)[:count]:
         with VolumeFile(path) as file:
             found.append(file.read())
     return found
 
 
-def measured(bundle: Bundle, volume: Volume, setting: Setting, seed: int) -> Iterator[dict]:
-    """A row per target that the case holds: Dice, and the case's seconds and network calls."""
+def gigaflops(parts: pd.Series, windows: int, looks: int, pairs: int, sampling: Segmentation) -> float:
+    """Operations of a case in GFLOP, from those of its parts (a row of `cost.costs`).
+
+    Every window with body is encoded; a look is one step and one sample; a pair is sampled `steps` times `ensemble`.
+    """
+    once = windows * parts["encode_image_gflop"] + (looks + pairs) * parts["image_features_gflop"]
+    calls = looks + pairs * sampling.steps * sampling.ensemble
+    decoded = looks + pairs * sampling.ensemble
+    return once + calls * parts["denoiser_step_gflop"] + decoded * parts["decode_mask_gflop"]
+
+
+def measured(bundle: Bundle, volume: Volume, setting: Setting, parts: pd.Series, seed: int) -> Iterator[dict]:
+    """A row per target that the case holds: Dice, and the case's seconds, denoiser calls and operations."""
     sampling, names, started = setting.sampling, volume.annotated, time.perf_counter()
     latents = ImageLatents(bundle, volume.image, sampling.overlap, ENCODED)
     kept = gate(bundle, latents, names, sampling, seed) if sampling.gate else None
     slabs = segment_slabs(bundle, latents, names, sampling, seed, kept)
     found = np.concatenate([slab.mean >= 0.5 for slab in slabs], axis=3)
-    seconds, pairs = time.perf_counter() - started, latents.body.sum() * len(names)
-    looks = latents.body[kept.looked].sum() * len(names) if kept else 0
-    calls = looks + (kept.pairs.sum() if kept else pairs) * sampling.steps * sampling.ensemble
+    seconds, windows = time.perf_counter() - started, int(latents.body.sum())
+    looks = int(latents.body[kept.looked].sum()) * len(names) if kept else 0
+    pairs = int(kept.pairs.sum()) if kept else windows * len(names)
+    cost = {"seconds": seconds, "calls": looks + pairs * sampling.steps * sampling.ensemble}
+    cost["gflop"] = gigaflops(parts, windows, looks, pairs, sampling)
     for row, name in enumerate(names):
         truth = mask(volume.labels, name)
         if truth.any():
-            yield {"target": name, "dice": dice(truth, found[row]), "seconds": seconds, "calls": int(calls)}
+            yield {"target": name, "dice": dice(truth, found[row])} | cost
 
 
-def sweep(bundle: Bundle, volumes: Sequence[Volume], base: Segmentation, study_seed: int) -> pd.DataFrame:
+def sweep(bundle: Bundle, volumes: Sequence[Volume], base: Segmentation, grid: Sweep, study_seed: int) -> pd.DataFrame:
     """Rows of all settings, cases and targets. The first setting is run once before, untimed: it picks kernels."""
-    ways, rows = settings_of(base, bundle.process.timesteps), []
-    list(measured(bundle, volumes[0], ways[0], study_seed))
+    ways, rows = settings_of(base, grid, bundle.process.timesteps), []
+    parts = costs(bundle, base).set_index("space").loc["latent"]
+    list(measured(bundle, volumes[0], ways[0], parts, study_seed))
     for setting in tqdm(ways, "sweep", unit="setting", file=sys.stderr, mininterval=2):
         for volume in volumes:
             seed = case_seed(study_seed, volume.source, volume.case)
             place = {"source": volume.source, "case": volume.case, "mode": setting.mode}
             place |= {"ensemble": setting.sampling.ensemble, "steps": setting.sampling.steps}
-            rows += [place | row for row in measured(bundle, volume, setting, seed)]
+            rows += [place | row for row in measured(bundle, volume, setting, parts, seed)]
     return pd.DataFrame(rows)
 
 
 @one_line_errors
 def main() -> None:
-    """Write table and figure."""
+    """Write the two tables and the two figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="directory of a variant that predicts the mask")
     parser.add_argument("--volumes", type=Path, nargs="+", required=True, help="directories of harmonised volumes")
     parser.add_argument("--splits", type=Path, required=True, help="splits.csv, from `split`")
     parser.add_argument("--settings", required=True, help="JSON of the section `segmentation`")
+    parser.add_argument("--sweep", required=True, help="JSON of the section `sweep`")
     parser.add_argument("--study-seed", type=int, required=True, help="the configuration's `seed`")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
-    tables.add_outputs(parser, ("csv", "md", "png", "svg"))
+    tables.add_outputs(parser, [f"{cost}{kind}" for cost in ("", "seconds-") for kind in ("csv", "md", "png", "svg")])
     arguments = parser.parse_args()
-    base, splits = (
-        read_json(Segmentation, arguments.settings, "configuration.segmentation"),
-        read_splits(arguments.splits),
-    )
-    volumes = chosen_cases(volumes_of(arguments.volumes, splits, EVALUATED), splits)
+    base = read_json(Segmentation, arguments.settings, "configuration.segmentation")
+    grid, splits = read_json(Sweep, arguments.sweep, "configuration.sweep"), read_splits(arguments.splits)
+    volumes = chosen_cases(volumes_of(arguments.volumes, splits, EVALUATED), splits, grid.cases)
     device = start_torch(arguments.threads)
     bundle = load_bundle(arguments.model, device)
     base = replace(base, batch=base.batch or batch_size(bundle, base))
-    found = summary(sweep(bundle, volumes, base, arguments.study_seed))
+    found = summary(sweep(bundle, volumes, base, grid, arguments.study_seed))
     where = f"{device.type}, {arguments.threads} CPU thread{'s' if arguments.threads > 1 else ''}"
-    tables.write_csv(arguments.output_csv, found)
-    write_text(arguments.output_md, tables.markdown(printed_table(found, where, arguments.cohort)))
-    save(draw(found, where, arguments.cohort), arguments.output_png, arguments.output_svg)
+    counted, timed = found.drop(columns="seconds"), found.drop(columns=["calls", "gflop"])
+    cohort = arguments.cohort
+    tables.write_csv(arguments.output_csv, counted)
+    write_text(arguments.output_md, tables.markdown(printed_table(counted, "gflop", "GFLOP", cohort)))
+    save(draw(counted, cohort), arguments.output_png, arguments.output_svg)
+    tables.write_csv(arguments.output_seconds_csv, timed)
+    write_text(arguments.output_seconds_md, tables.markdown(printed_table(timed, "seconds", f"s, {where}", cohort)))
+    save(draw_seconds(timed, where, cohort), arguments.output_seconds_png, arguments.output_seconds_svg)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,21 @@
 """The table all other tables are made from: one row per system, case and annotated target.
 
+A target that nobody looked for in a case has no row. Empty cells are undefined, never zero.
+
 | column | meaning |
 |---|---|
 | system, variant | `universal_diffusion` and its variant, or a baseline and nothing |
 | dataset, source, case, part | whose scan, and whether it is a validation or a test case |
 | target | one of the 29 |
-| dice, surface_dice, hd95_mm | agreement on the CT's own grid (`scores.Overlap`); empty where undefined |
-| dice_harmonised | Dice on the harmonised grid |
-| ece, error_auroc | calibration and error detection of the ensemble (`calibration`); empty for baselines |
-| truth_ml, predicted_ml | volumes in millilitres |
-| outcome | scored, both_empty, false_positive or missed |
+| outcome | scored, both_empty, false_positive (absent, predicted) or missed (present, not predicted) |
+| dice, surface_dice, hd95_mm | agreement on the CT's own grid (`scores.Agreement`) |
+| dice_harmonised, surface_dice_harmonised, hd95_harmonised_mm | the same on the harmonised grid |
+| dice_clip_universal | Dice as the published comparison counts it (`protocol`) |
+| truth_ml, predicted_ml | volumes in millilitres, on the CT's own grid |
+| volume_error | (predicted_ml - truth_ml) / truth_ml; empty where the target is absent |
+| false_positive_ml | predicted_ml where the target is absent; empty elsewhere |
+| ece, brier, error_auroc | calibration and error detection of the ensemble (`calibration`); empty for baselines |
+| uncertainty | the ensemble's own doubt: mean entropy in bits (`calibration`); empty for baselines |
 """
 
 from collections.abc import Sequence
@@ -24,8 +30,12 @@ from universal_diffusion.systems import System
 
 IDENTITY = ["system", "variant", "dataset", "source", "case", "target"]
 SCORED = ["source", "case", "target"]
-MEASURES = ["dice", "dice_harmonised", "surface_dice", "hd95_mm", "ece", "error_auroc", "truth_ml", "predicted_ml"]
-COLUMNS = ["system", "variant", "dataset", "case", "target", "dice", "source", "part", *MEASURES[1:], "outcome"]
+NATIVE = ["dice", "surface_dice", "hd95_mm"]
+HARMONISED = ["dice_harmonised", "surface_dice_harmonised", "hd95_harmonised_mm"]
+VOLUMES = ["truth_ml", "predicted_ml", "volume_error", "false_positive_ml"]
+UNCERTAINTY = ["ece", "brier", "error_auroc", "uncertainty"]
+MEASURES = [*NATIVE, *HARMONISED, "dice_clip_universal", *VOLUMES, *UNCERTAINTY]
+COLUMNS = ["system", "variant", "dataset", "source", "case", "part", "target", "outcome", *MEASURES]
 
 
 def write_cases(path: Path, cases: pd.DataFrame) -> None:

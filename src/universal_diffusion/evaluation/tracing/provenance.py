@@ -72,8 +72,12 @@ def commit(folder: Path, apart: str | None = None) -> dict[str, str | bool | Non
 
 def configuration_hash(study: Study) -> str:
     """SHA-256 of the configuration's content, whatever its layout or the place of local data."""
-    content = {key: value for key, value in asdict(study).items() if key not in UNHASHED}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(configuration(study), sort_keys=True).encode()).hexdigest()
+
+
+def configuration(study: Study) -> dict:
+    """The configuration's content, without the place of local data."""
+    return {key: value for key, value in asdict(study).items() if key not in UNHASHED}
 
 
 def artefact_hashes(paths: Sequence[Path]) -> dict[str, str]:
@@ -133,6 +137,7 @@ def main() -> None:
         "study": study.study,
         "cohort": study.cohort,
         "seed": study.seed,
+        "configuration": configuration(study),
         "configuration_sha256": configuration_hash(study),
         "source_code": commit(Path(__file__).parent),
         "versions": versions(),

@@ -20,8 +20,9 @@ class CT:
         path: as given.
         format: what it was read from.
         notes: decisions worth telling: which series of which, tilt, a fourth axis of length 1.
-        headers: of DICOM with one file a slice only: without pixels and private elements, one per slice along the third
-            axis, in its order.
+        headers: of DICOM only, without pixels and private elements: one per slice along the third axis, in its order,
+            or that of the one enhanced (multi-frame) file.
+        frames: of an enhanced file the number, from 1, of the frame that each slice along the third axis is.
     """
 
     hu: np.ndarray
@@ -30,3 +31,4 @@ class CT:
     format: Literal["NIfTI", "NRRD", "MetaImage", "DICOM"]
     notes: tuple[str, ...] = ()
     headers: tuple[pydicom.Dataset, ...] = ()
+    frames: tuple[int, ...] = ()

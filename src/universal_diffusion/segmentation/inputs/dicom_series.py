@@ -1,6 +1,7 @@
 """Which DICOM series of a folder is the CT to segment, and how a person chooses another.
 
-Other modalities, localizers, reports and files without an image are passed over. Of the CT series that are left, those
+Other modalities, localizers, reports, files without an image and those that neither Modality nor SOP class calls CT are
+passed over. Of the CT series that are left, those
 are preferred that have at least three slices at different places, then axial ones, then those that the scanner
 reconstructed itself (ImageType ORIGINAL); a preference that no series meets is dropped. When one remains it is taken.
 """
@@ -11,16 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from universal_diffusion.datasets.dicom import dicom_files
 from universal_diffusion.datasets.dicom_slices import damage_refused, is_dicom
 from universal_diffusion.errors import InputError
 
 TAGS = [
-    *("SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "Modality", "ImageType", "Rows"),
+    *("SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "Modality", "SOPClassUID", "ImageType", "Rows"),
     *("ImageOrientationPatient", "ImagePositionPatient", "SliceThickness", "NumberOfFrames", "RescaleType"),
     "SharedFunctionalGroupsSequence",
 ]
+CT_CLASSES = {CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
 LEAST_PLACES = 3
 AXIAL_COSINE = 0.7  # of the slices' normal with the patient's axis: within 45 degrees, as a tilted gantry is
 
@@ -35,10 +38,10 @@ class Series:
         files: its image files; a multi-frame file is a series of its own.
         slices: images or frames.
         places: positions of the first voxels, for as many as differ; one per frame of a multi-frame file.
-        normal: of the slices, absolute LPS components; zeros where it is not said.
+        normals: of the slices, absolute LPS components, and how many slices have each.
         thickness_mm: of the slices, as the headers say it.
         original: whether ImageType says ORIGINAL or nothing.
-        unit: RescaleType.
+        units: every RescaleType that a slice has.
     """
 
     uid: str
@@ -47,16 +50,17 @@ class Series:
     files: list[Path] = field(default_factory=list)
     slices: int = 0
     places: set[tuple] = field(default_factory=set)
-    normal: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    normals: Counter = field(default_factory=Counter)
     thickness_mm: str = ""
     original: bool = True
-    unit: str = "HU"
+    units: set[str] = field(default_factory=set)
 
     @property
     def plane(self) -> str:
-        """`axial`, `coronal`, `sagittal` or, between these or unknown, `oblique`."""
-        axis = int(self.normal.argmax())
-        return ("sagittal", "coronal", "axial")[axis] if self.normal[axis] > AXIAL_COSINE else "oblique"
+        """That of most slices: `axial`, `coronal`, `sagittal` or, between these or unknown, `oblique`."""
+        normal = np.array(self.normals.most_common(1)[0][0] if self.normals else (0.0, 0.0, 0.0))
+        axis = int(normal.argmax())
+        return ("sagittal", "coronal", "axial")[axis] if normal[axis] > AXIAL_COSINE else "oblique"
 
     def __str__(self) -> str:
         thick = f" of {self.thickness_mm} mm" if self.thickness_mm else ""
@@ -133,7 +137,8 @@ def _find(folder: Path) -> tuple[list[Series], Counter]:
 
 def _other_kind(tags: pydicom.Dataset) -> str:
     """What a file is if it is no image of a CT volume."""
-    modality = str(tags.get("Modality") or "CT")
+    kind = tags.get("SOPClassUID") or tags.file_meta.get("MediaStorageSOPClassUID")
+    modality = str(tags.get("Modality") or ("CT" if kind in CT_CLASSES else "of unknown modality"))
     if modality != "CT":
         return modality
     if tags.get("Rows") is None:
@@ -160,10 +165,10 @@ def _add(series: dict, tags: pydicom.Dataset, path: Path) -> None:
     one.slices += frames
     one.original = one.original and "DERIVED" not in _image_type(tags)
     one.thickness_mm = str(tags.get("SliceThickness") or one.thickness_mm)
-    one.unit = str(tags.get("RescaleType") or one.unit)
+    one.units |= {str(unit) for unit in [tags.get("RescaleType")] if unit}
     orientation = np.atleast_1d(np.array(_orientation(tags) or [], float))
     if orientation.size == 6:
-        one.normal = np.abs(np.cross(orientation[:3], orientation[3:]))
+        one.normals[tuple(np.abs(np.cross(orientation[:3], orientation[3:])).round(2).tolist())] += 1
 
 
 def _orientation(tags: pydicom.Dataset) -> list[float] | None:

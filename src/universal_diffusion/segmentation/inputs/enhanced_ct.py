@@ -35,7 +35,7 @@ def frames_of(path: Path) -> tuple[pydicom.Dataset, list[Slice]]:
             problem = "holds several frames and does not say where each lies"
             raise InputError(path, problem, "export one file per slice, or convert it to NIfTI")
         frames = [
-            slice_of(_frame(header, index), path / f"frame {index + 1}")
+            slice_of(frame_header(header, index), path / f"frame {index + 1}")
             for index in range(len(header.PerFrameFunctionalGroupsSequence))
         ]
     if len(frames) != int(header.NumberOfFrames):
@@ -57,7 +57,7 @@ def read_frames(path: Path, header: pydicom.Dataset, slices: list[Slice]) -> np.
     with damage_refused(path):
         try:
             for index, pixels in enumerate(iter_pixels(path, raw=True)):
-                rescale = _frame(header, index)
+                rescale = frame_header(header, index)
                 slope, intercept = float(rescale.get("RescaleSlope", 1)), float(rescale.get("RescaleIntercept", 0))
                 hu[..., places[f"frame {index + 1}"]] = pixels.T.astype(np.float32) * slope + intercept
         except RuntimeError as error:
@@ -67,7 +67,7 @@ def read_frames(path: Path, header: pydicom.Dataset, slices: list[Slice]) -> np.
     return hu
 
 
-def _frame(header: pydicom.Dataset, index: int) -> pydicom.Dataset:
+def frame_header(header: pydicom.Dataset, index: int) -> pydicom.Dataset:
     """The header of a single slice that frame `index` would be; shared functional groups fill in what it lacks."""
     own = header.PerFrameFunctionalGroupsSequence[index]
     shared = (header.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]

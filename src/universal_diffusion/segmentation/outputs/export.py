@@ -5,12 +5,13 @@ from pathlib import Path
 
 from universal_diffusion.errors import InputError
 from universal_diffusion.segmentation.inputs.ct import CT
-from universal_diffusion.segmentation.outputs.dicom_seg import SEGMENTATION, fits, write_dicom_seg
+from universal_diffusion.segmentation.outputs.dicom_seg import SEGMENTATION, write_dicom_seg
 from universal_diffusion.segmentation.outputs.facts import TargetFacts
 from universal_diffusion.segmentation.outputs.label_map import LabelMap
 from universal_diffusion.segmentation.outputs.native_files import write_native
 from universal_diffusion.segmentation.outputs.overview import OVERVIEW, write_overview
 from universal_diffusion.segmentation.outputs.seg_frames import SegFrames
+from universal_diffusion.segmentation.outputs.seg_source import SegSource, seg_obstacle
 from universal_diffusion.segmentation.sampling.slab_store import SlabStore
 from universal_diffusion.volumes import Grid
 
@@ -62,7 +63,8 @@ def export(
     if outputs.multilabel:
         labels.write(folder)
     if outputs.dicom_seg:
-        write_dicom_seg(folder / SEGMENTATION, frames, store.targets, ct.headers, labels.overlap)
+        source = SegSource(ct.headers, ct.frames)
+        write_dicom_seg(folder / SEGMENTATION, frames, store.targets, source, labels.overlap)
     if outputs.overview:
         write_overview(folder / OVERVIEW, ct, labels, facts)
     return facts
@@ -71,11 +73,6 @@ def export(
 def _check(outputs: Outputs, ct: CT | None) -> None:
     if outputs.overview and ct is None:
         raise InputError("overview", "shows the CT, and none is given", "give the CT, or do without")
-    if outputs.dicom_seg and not (ct and takes_dicom_seg(ct)):
-        where = ct.path if ct else "DICOM-SEG"
-        raise InputError(where, "has no slices in DICOM that a DICOM-SEG could refer to", "do without it")
-
-
-def takes_dicom_seg(ct: CT) -> bool:
-    """Whether a DICOM-SEG can be written for a CT: it came as DICOM slices, which lie where its grid says."""
-    return fits(ct.headers, ct.grid)
+    obstacle = seg_obstacle(ct) if ct else "the CT is not given"
+    if outputs.dicom_seg and obstacle:
+        raise InputError(ct.path if ct else "DICOM-SEG", f"gives no DICOM-SEG: {obstacle}", "do without it")

@@ -4,6 +4,7 @@ A value of its own, so that the engine needs nothing of the gate but this; it go
 """
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from universal_diffusion.files import whole_file
 from universal_diffusion.segmentation.sampling.windows import Windows
 
 ARRAYS = ("body", "looked", "pairs", "latents")
+UNREADABLE = (OSError, KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,5 +88,14 @@ def read_kept(path: Path) -> Kept:
             targets, (x, y, patch, overlap) = tuple(map(str, file["targets"])), file["grid"]
             windows = Windows((int(x), int(y)), int(patch), float(overlap))
             return Kept(targets, windows, *(file[name] for name in ARRAYS))
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise InputError(path, f"is no whole record of the gate ({error})", "delete it, and run again") from None

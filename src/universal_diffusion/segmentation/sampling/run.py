@@ -15,6 +15,7 @@ from universal_diffusion.segmentation.sampling.engine import sampled_pairs, segm
 from universal_diffusion.segmentation.sampling.gate import gate
 from universal_diffusion.segmentation.sampling.image_latents import ImageLatents
 from universal_diffusion.segmentation.sampling.slab_store import SlabStore
+from universal_diffusion.targets import target
 from universal_diffusion.volumes import Grid
 
 ENCODED = 8  # windows encoded at once; fixed, so that latents do not depend on the batch
@@ -35,6 +36,7 @@ def sample_volume(
 
     Args:
         image: (X, Y, Z) float32 in [0, 1], harmonised as the model was trained, on `grid`.
+        targets: names in any order, of which nothing depends; the store has them in the study's.
         identity: what the maps depend on besides grid, targets, ensemble and batch; a store of another is emptied.
         show: progress on stderr: slabs, (window, target, sample) rows per second, remaining time; what is made anew.
 
@@ -44,7 +46,8 @@ def sample_volume(
     Raises:
         InputError: an unknown target, a folder that is no store, a broken model, a gate that the model cannot do.
     """
-    store = SlabStore.open(folder, identity, grid, targets, sampling.ensemble, show)
+    ordered = sorted(targets, key=lambda name: target(name).id)
+    store = SlabStore.open(folder, identity, grid, ordered, sampling.ensemble, show)
     if store.batch is None:
         store.batch = sampling.batch or batch_size(bundle, sampling)
     sampling = replace(sampling, batch=store.batch)

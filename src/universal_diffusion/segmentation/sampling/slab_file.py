@@ -1,8 +1,8 @@
 """One finished slab as a file.
 
 Mean and variance are kept as 16-bit levels, of 1 / 65535 and of 0.25 / 65535: both are off by half a level at most, and
-a mean is at least 0.5 after as it was before. Every slice of a target is a chunk with a checksum; what is 0 in all of a
-slice takes no room.
+a mean is at least 0.5 after as it was before. Every slice of a target is a chunk with a checksum, and so are the counts
+of voxels; what is 0 in all of a slice takes no room.
 """
 
 from pathlib import Path
@@ -53,7 +53,7 @@ class SlabFile:
 def write_slab(path: Path, slab: SlabMaps) -> None:
     """Write a slab whole or not at all; equal slabs give equal bytes."""
     with whole_file(path) as partial, h5py.File(partial, "w", libver="v112") as file:
-        file.create_dataset("voxels", data=slab.voxels, track_times=False)
+        file.create_dataset("voxels", data=slab.voxels, chunks=slab.voxels.shape, fletcher32=True, track_times=False)
         for name, maximum in MAXIMUM.items():
             _write_levels(file, name, getattr(slab, name), maximum)
 

@@ -7,7 +7,7 @@ Every finished slab of axial slices is one file (`slab_file`) that appears whole
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,11 +19,11 @@ from universal_diffusion.files import write_json
 from universal_diffusion.segmentation.sampling.engine import SlabMaps
 from universal_diffusion.segmentation.sampling.kept import Kept, read_kept, write_kept
 from universal_diffusion.segmentation.sampling.slab_file import LEVELS, MAXIMUM, SlabFile, write_slab
+from universal_diffusion.segmentation.sampling.store_folder import BATCH, IDENTITY, KEPT, empty, recorded
 from universal_diffusion.targets import target
 from universal_diffusion.volumes import Grid
 
-FORMAT = 1
-IDENTITY, KEPT, BATCH = "identity.json", "kept.npz", "batch.json"
+FORMAT = 2
 OPEN_SLABS = 64
 
 
@@ -51,7 +51,7 @@ class SlabStore:
 
         Args:
             identity: JSON of everything else that the maps depend on: CT, model, sampling, seed, ...
-            show: say on stderr that work of another run, or a damaged slab, is made anew.
+            show: say on stderr that work of another run, or a damaged file, is made anew.
 
         Raises:
             InputError: the folder is a file, or holds something that is no store.
@@ -59,8 +59,8 @@ class SlabStore:
         folder, names = Path(folder), [target(name).name for name in targets]
         whole = {"format": FORMAT, "identity": identity, "targets": names, "ensemble": ensemble}
         whole |= {"shape": list(grid.shape), "affine": grid.affine.tolist()}
-        if _found(folder) != json.loads(json.dumps(whole)):
-            _empty(folder, show)
+        if recorded(folder) != json.loads(json.dumps(whole)):
+            empty(folder, show)
             write_json(folder / IDENTITY, whole)
         store = cls(folder, grid, names, ensemble)
         store._drop_damaged(show)
@@ -125,7 +125,7 @@ class SlabStore:
     def batch(self) -> int | None:
         """Rows that the networks see at once, if a run got that far; one that goes on takes the same number."""
         path = self.folder / BATCH
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        return _rows(path) if path.exists() else None
 
     @batch.setter
     def batch(self, rows: int) -> None:
@@ -147,49 +147,42 @@ class SlabStore:
         return SlabFile(self._path(first, self._depths[first]))
 
     def _drop_damaged(self, show: bool) -> None:
+        """Remove what is damaged. Whole slabs stay: gate and batch come out as they were, on a GPU but for rounding."""
         for first in self.done:
-            try:
-                self._open_slab(first).check()
-            except InputError as error:
-                if show:
-                    print(f"{error.where}: {error.problem}; it is made again", file=sys.stderr)
+            if _damaged(lambda first=first: self._open_slab(first).check(), show):
                 self._path(first, self._depths.pop(first)).unlink()
+        for name, read in ((KEPT, self._check_kept), (BATCH, lambda: self.batch)):
+            if _damaged(read, show):
+                (self.folder / name).unlink()
+
+    def _check_kept(self) -> None:
+        """Raise InputError for a record of the gate that is damaged or of another volume."""
+        kept = self.kept
+        if kept and (kept.targets != self.targets or kept.pairs.shape[:2] != (len(self.targets), self.grid.shape[2])):
+            raise InputError(self.folder / KEPT, "is the gate's of another volume", "delete it, and run again")
 
 
-def holds(folder: Path, identity: dict, targets: Sequence[str]) -> bool:
-    """Whether a folder is a store of these targets, in any order, of this identity."""
-    found = _found(Path(folder)) or {}
-    return set(found.get("targets", ())) == set(targets) and found.get("identity") == json.loads(json.dumps(identity))
+def _damaged(read: Callable[[], object], show: bool) -> bool:
+    """Whether a file cannot be read, which is told on stderr."""
+    try:
+        read()
+    except InputError as error:
+        if show:
+            print(f"{error.where}: {error.problem}; it is made again", file=sys.stderr)
+        return True
+    return False
+
+
+def _rows(path: Path) -> int:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"cannot be read ({error})", "delete it, and run again") from None
+    if type(rows) is not int or rows < 1:  # a bool is an int, too
+        raise InputError(path, f"says {rows!r}, expected a number of rows", "delete it, and run again")
+    return rows
 
 
 def _first_and_depth(path: Path) -> tuple[int, int]:
     first, depth = path.stem.removeprefix("slab_").split("_")
     return int(first), int(depth)
-
-
-def _found(folder: Path) -> dict | None:
-    """What a folder says that it holds; None where it says nothing that can be read."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(folder, "is a file, expected a folder for unfinished work", "give another folder")
-    try:
-        return json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _empty(folder: Path, show: bool) -> None:
-    """Delete a store of another identity; a folder with anything else in it is refused."""
-    if not folder.exists():
-        return
-    inside = sorted(folder.iterdir())
-    strange = [path for path in inside if not _is_ours(path.name)]
-    if strange:
-        raise InputError(folder, f"holds {strange[0].name}, which is no unfinished work", "give an empty folder")
-    if inside and show:
-        print(f"{folder}: holds unfinished work of another run; it is started anew", file=sys.stderr)
-    for path in inside:
-        path.unlink()
-
-
-def _is_ours(name: str) -> bool:
-    return name in (IDENTITY, KEPT, BATCH) or name.startswith((".partial-", "slab_"))

@@ -1,0 +1,105 @@
+"""The files that scores are computed from: predicted masks and maps, true labels, and their hashes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from universal_diffusion.datasets.nifti import read_values
+from universal_diffusion.errors import InputError
+from universal_diffusion.systems import System
+from universal_diffusion.targets import target
+from universal_diffusion.volumes import Grid
+
+HALF_LEVEL = 0.5 / 255  # by which a map of 256 levels is rounded
+
+
+@dataclass(frozen=True)
+class Labels:
+    """True masks of one case on one grid: `codes` (Z, Y, X) count in `unions`, sets of target bits."""
+
+    unions: np.ndarray
+    codes: np.ndarray
+
+    def mask(self, name: str) -> np.ndarray:
+        """The boolean mask of a target, (X, Y, Z), its first axis contiguous as in a NIfTI file."""
+        return ((self.unions & target(name).bit) != 0).take(self.codes).T
+
+
+def labels(encoded: tuple[np.ndarray, np.ndarray]) -> Labels:
+    """Labels as `VolumeFile.encoded` reads them."""
+    unions, codes = encoded
+    return Labels(unions, np.ascontiguousarray(codes.T))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One system's predictions of one case: files in `folder`, on the CT's own `grid`."""
+
+    folder: Path
+    grid: Grid
+    system: System
+
+    def files(self, name: str) -> list[Path]:
+        """The mask of a target and, of a system that samples, its maps of mean and variance."""
+        kinds = ("", "_mean", "_variance") if self.system.variant else ("",)
+        return [self.folder / f"{target(name).slug}{kind}.nii.gz" for kind in kinds]
+
+    def mask(self, name: str) -> np.ndarray:
+        """The predicted boolean mask (X, Y, Z). Raises InputError as `_read`, and for other values than 0 and 1."""
+        path = self.files(name)[0]
+        values = self._read(path)
+        if values.max(initial=0) > 1 or (values.dtype.kind == "f" and not np.isin(values, (0, 1)).all()):
+            raise self._wrong(path, "holds other values than 0 and 1: it is no mask")
+        return values.astype(bool)
+
+    def maps(
+        self, name: str, truth: np.ndarray, predicted: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Truth, mean, variance and predicted mask, (n,) each, where a target is true or its mean above zero.
+
+        Args:
+            truth, predicted: boolean (X, Y, Z), the first axis contiguous.
+
+        Raises:
+            InputError: as `_read`, and where the mask is not that of a mean of at least 0.5.
+        """
+        _, mean_file, variance_file = self.files(name)
+        mean, truth, predicted = (array.T.ravel() for array in (self._read(mean_file), truth, predicted))
+        asked = np.flatnonzero(truth | predicted | (mean > 0))
+        mean, truth, predicted = mean[asked], truth[asked], predicted[asked]
+        if (predicted & (mean < 0.5 - HALF_LEVEL)).any() or (~predicted & (mean > 0.5 + HALF_LEVEL)).any():
+            raise self._wrong(self.files(name)[0], f"is not where {mean_file.name} is at least 0.5")
+        return truth, mean, self._read(variance_file).T.ravel()[asked], predicted
+
+    def _read(self, path: Path) -> np.ndarray:
+        """A mask's values or a map's float32. Raises InputError when missing, damaged or on another grid."""
+        if not path.is_file():
+            raise self._wrong(path, "is missing: every annotated target has a prediction")
+        try:
+            values, affine = read_values(path)
+        except InputError as error:
+            raise self._wrong(path, error.problem) from None
+        shape = tuple(self.grid.shape)
+        if values.shape != shape or not np.allclose(affine, self.grid.affine, atol=1e-3):
+            raise self._wrong(path, f"lies on another grid than its CT (shape {values.shape}, expected {shape})")
+        return values
+
+    def _wrong(self, path: Path, problem: str) -> InputError:
+        return InputError(path, problem, f"delete its shard's folder and run {_rule(self.system)} again")
+
+
+def predictions_of(directories: Sequence[Path], system: System, source: str, case: str, grid: Grid) -> Predictions:
+    """A case's predictions in one of the shards. Raises InputError when there are none."""
+    for directory in directories:
+        folder = Path(directory) / source / case
+        if folder.is_dir():
+            return Predictions(folder, grid, system)
+    raise InputError(
+        f"predictions of {system.key}", f"hold no folder {source}/{case}", f"run {_rule(system)} again for all shards"
+    )
+
+
+def _rule(system: System) -> str:
+    return "rule `segment`" if system.variant else f"the rule that predicts with `{system.key}`"

@@ -1,0 +1,1 @@
+"""Whether the ensembles' uncertainty can be believed and used: calibration, warnings of errors, what is gained."""

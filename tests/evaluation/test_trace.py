@@ -1,0 +1,198 @@
+"""Tracing a cell: all of them trace, and everything that was changed afterwards is found and named."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from universal_diffusion.cli import main
+from universal_diffusion.errors import InputError
+from universal_diffusion.evaluation import tables
+from universal_diffusion.evaluation.beyond.targets_table import target_rows
+from universal_diffusion.evaluation.paper import table2, table3
+from universal_diffusion.evaluation.paper.published import read_published
+from universal_diffusion.evaluation.patients import read_patients
+from universal_diffusion.evaluation.scoring.cases import COLUMNS, read_cases, write_cases
+from universal_diffusion.evaluation.tracing.trace import trace
+from universal_diffusion.files import sha256, write_json
+from universal_diffusion.systems import SYSTEMS
+
+PUBLISHED = Path(__file__).parents[2] / "config" / "published.csv"
+PLACES = [("ircadb", f"i{k}", "test", target) for k in range(3) for target in ("liver", "spleen")]
+PLACES += [("msd09", f"s{k}", "validation", "spleen") for k in range(2)]
+LIVER = ["--cell", "liver", "Universal Diffusion"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """The results folder of a small study: every system's scores, what they were computed from, three tables."""
+    folder = tmp_path_factory.mktemp("studies") / "results" / "small"
+    rows, generator = [], np.random.default_rng(5)
+    for system in SYSTEMS:
+        inputs = []
+        for source, case, part, target in PLACES:
+            named = dict(system=system.family, variant=system.variant, dataset=source, source=source, case=case)
+            dice = generator.uniform()
+            scores = dict(dice=dice, dice_clip_universal=dice / 2, truth_ml=1.0, predicted_ml=1.0)
+            rows.append(named | scores | {"part": part, "target": target, "outcome": "scored"})
+            inputs.append((source, case, target, f"predictions/{system.key}/1-of-1/{source}/{case}/{target}.nii.gz"))
+            inputs.append((source, case, "", f"volumes/{source}/1-of-1/{case}.h5"))
+        for key in ("weights.safetensors", "card.json"):
+            _write(folder / "models" / system.key / key, system.key)
+        card = {"seed": 7, "weights_sha256": sha256(folder / "models" / system.key / "weights.safetensors")}
+        write_json(folder / "models" / system.key / "card.json", card)
+        for _, _, _, file in inputs:
+            _write(folder / file, file)
+        frame = pd.DataFrame(sorted(set(inputs)), columns=["source", "case", "target", "file"])
+        tables.write_csv(
+            folder / "scores" / "inputs" / f"{system.key}.csv",
+            frame.assign(sha256=[sha256(folder / file) for file in frame["file"]]),
+        )
+    write_cases(folder / "scores" / "cases.csv", pd.DataFrame(rows).reindex(columns=COLUMNS))
+    splits = pd.DataFrame([(s, s, c, f"p-{c}", part, "") for s, c, part, _ in PLACES]).drop_duplicates()
+    tables.write_csv(
+        folder / "splits.csv", splits.set_axis(["source", "dataset", "case", "group", "part", "reason"], axis=1)
+    )
+    _tables(folder)
+    _record(folder)
+    return folder
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _tables(folder: Path) -> None:
+    patients = read_patients(folder / "splits.csv")
+    cases = patients.named(read_cases(folder / "scores" / "cases.csv"))
+    for number, step in ((2, table2), (3, table3)):
+        cells = step.benchmark_cells(cases, read_published(PUBLISHED, number), patients, 1)
+        tables.write_csv(folder / "tables" / f"table{number}.csv", cells)
+    tables.write_csv(folder / "tables" / "targets.csv", target_rows(cases, 1))
+
+
+def _record(folder: Path) -> None:
+    _write(folder / "archives" / "ircadb" / "a.zip", "a")
+    _write(folder / "archives" / "msd09" / "a.zip", "a")
+    file = {"name": "a.zip", "sha256": sha256(folder / "archives" / "ircadb" / "a.zip"), "bytes": 1}
+    hashed = [*folder.glob("models/*/*"), *folder.glob("scores/*"), *folder.glob("scores/*/*"), folder / "splits.csv"]
+    artefacts = {f"results/small/{path.relative_to(folder)}": sha256(path) for path in hashed if path.is_file()}
+    record = {
+        "study": "small",
+        "cohort": "nobody",
+        "seed": 1,
+        "configuration": {},
+        "configuration_sha256": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+        "source_code": {"commit": "c0ffee", "dirty": False},
+        "versions": {"python": "3.11"},
+        "archives": {source: {"origin": "phantom", "note": "", "files": [file]} for source in ("ircadb", "msd09")},
+        "artefacts": artefacts | {"config/published.csv": sha256(PUBLISHED)},
+    }
+    write_json(folder / "provenance.json", record)
+
+
+@pytest.fixture
+def study(made, tmp_path) -> Path:
+    """A copy of the study, at another place, to be damaged."""
+    return Path(shutil.copytree(made, tmp_path / "elsewhere"))
+
+
+@pytest.mark.parametrize("name", ["table2", "table3"])
+def test_every_cell_of_the_papers_tables_traces(made, name):
+    path = made / "tables" / f"{name}.csv"
+    for row in pd.read_csv(path).itertuples():
+        traced = trace(path, [row.origin, row.row, row.column])
+        assert traced.sound, (row, traced.checks)
+        assert (traced.cell["row"], traced.cell["column"]) == (row.row, row.column)
+        scored = [lines for title, lines in traced.sections.items() if title.startswith("Score rows")]
+        assert row.origin == "published" or row.scans == len({line.split(", part")[0] for line in scored[0]})
+
+
+def test_every_dice_of_the_papers_model_in_all_targets_traces(made):
+    rows = pd.read_csv(made / "tables" / "targets.csv")
+    for row in rows[(rows["n"] > 0) & (rows["system"] == "mask_clip")].itertuples():
+        assert trace(made / "tables" / "targets.csv", [row.target, row.system]).sound
+
+
+def changed(study: Path, capsys, *arguments: str) -> str:
+    """The last line of a trace that finds something changed."""
+    with pytest.raises(SystemExit) as ended:
+        main(["trace", str(study / "tables" / "table3.csv"), *(arguments or LIVER)])
+    assert ended.value.code == 1
+    return capsys.readouterr().out.splitlines()[-1].partition("; changed: ")[2]
+
+
+def test_a_flipped_byte_of_a_prediction_is_named(study, capsys):
+    path = study / "predictions/mask_clip/1-of-1/ircadb/i1/liver.nii.gz"
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+    assert changed(study, capsys) == path.relative_to(study).as_posix()
+
+
+def test_an_edited_cell_is_named(study, capsys):
+    path = study / "tables" / "table3.csv"
+    table = pd.read_csv(path)
+    here = (table["row"] == "mask_clip") & (table["column"] == "liver@ircadb") & (table["origin"] == "measured here")
+    table.loc[here, "value"] += 0.01
+    tables.write_csv(path, table)
+    assert changed(study, capsys) == "tables/table3.csv: value"
+
+
+def test_an_edited_case_row_is_named_with_the_values_that_no_longer_follow(study, capsys):
+    path = study / "scores" / "cases.csv"
+    cases = read_cases(path)
+    here = (cases["variant"] == "mask_clip") & (cases["case"] == "i0") & (cases["target"] == "liver")
+    cases.loc[here, "dice"] = 1.0
+    write_cases(path, cases)
+    assert changed(study, capsys).startswith("scores/cases.csv, tables/table3.csv: value")
+
+
+def test_swapped_weights_are_named_and_disagree_with_their_card(study, capsys):
+    shutil.copy(study / "models/mask_learnt/weights.safetensors", study / "models/mask_clip/weights.safetensors")
+    told = "models/mask_clip/weights.safetensors, models/mask_clip/card.json: weights_sha256"
+    assert changed(study, capsys) == told
+
+
+def test_a_deleted_prediction_is_said_but_no_error(study, capsys):
+    (study / "predictions/mask_clip/1-of-1/ircadb/i1/liver.nii.gz").unlink()
+    main(["trace", str(study / "tables" / "table3.csv"), *LIVER])
+    told = capsys.readouterr().out
+    assert "not here      predictions/mask_clip/1-of-1/ircadb/i1/liver.nii.gz" in told
+    assert told.splitlines()[-1].endswith("1 not here; nothing changed")
+
+
+def test_json_says_the_same(made, capsys):
+    main(["trace", str(made / "tables" / "table3.csv"), *LIVER, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["sound"]
+    assert {check["status"] for check in told["checks"]} == {"verified"}
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [(["livre", "mask_clip"], "nearest: liver"), (["liver"], "6 cells"), (["liver", "nobody"], "has no 'nobody'")],
+)
+def test_names_of_no_cell_or_of_several_are_told_in_one_line(made, names, told):
+    with pytest.raises(InputError, match=told) as raised:
+        trace(made / "tables" / "table3.csv", names)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_table_of_no_study_and_a_damaged_one_are_told(study, tmp_path):
+    _write(tmp_path / "t.csv", "a\n1\n")
+    with pytest.raises(InputError, match="not a table of a study"):
+        trace(tmp_path / "t.csv", ["a"])
+    (study / "tables" / "table3.csv").write_text('a,b\n"1')
+    with pytest.raises(InputError, match="is no table"):
+        trace(study / "tables" / "table3.csv", ["a"])
+
+
+def test_the_documented_example_has_the_sections_that_the_command_prints(made, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "trace.md").read_text(encoding="utf-8")
+    main(["trace", str(made / "tables" / "table3.csv"), *LIVER])
+    titles = [line.split(" (")[0] for line in capsys.readouterr().out.splitlines() if line[:1].isupper()]
+    assert titles
+    assert all(f"\n{title}" in page for title in titles)

@@ -1,0 +1,83 @@
+#!/bin/bash
+# One-node SLURM on loopback, as root, for tests. Needs Debian's slurmctld slurmd slurm-client munge, for accounting slurmdbd mariadb-server too.
+#   cluster.sh start FOLDER [acct] [cgroup]   acct: sacct works; cgroup: memory is enforced (cgroup v1)
+#   cluster.sh stop FOLDER                    ends what `start` began, by the process ids it noted
+#   cluster.sh node FOLDER fail|return        slurmd is killed, or started again
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+action=$1 folder=$2
+shift 2
+host=$(hostname -s)
+
+fill() { sed "s#@FOLDER@#$folder#g; s#@HOST@#$host#g; s#@CPUS@#$(nproc)#g" "$1"; }
+
+accounting() {
+  fill "$here/slurmdbd.conf.in" > "$folder/slurmdbd.conf"
+  chmod 600 "$folder/slurmdbd.conf"
+  chown mysql "$folder/db"
+  mariadb-install-db --no-defaults --user=mysql --datadir="$folder/db" --auth-root-authentication-method=socket > "$folder/log/install.log" 2>&1
+  mariadbd --no-defaults --user=mysql --datadir="$folder/db" --socket="$folder/db/mysql.sock" --bind-address=127.0.0.1 \
+    --port=13306 --innodb-lock-wait-timeout=900 > "$folder/log/mariadbd.log" 2>&1 &
+  echo $! > "$folder/run/mariadbd.pid"
+  sql() { mariadb --no-defaults -u root --socket="$folder/db/mysql.sock" -e "$1"; }
+  for _ in $(seq 60); do sql "select 1" > /dev/null 2>&1 && break; sleep 0.5; done
+  sql "create database slurm_acct_db;
+       create user 'slurm'@'127.0.0.1' identified by 'test'; create user 'slurm'@'localhost' identified by 'test';
+       grant all on slurm_acct_db.* to 'slurm'@'127.0.0.1', 'slurm'@'localhost';"
+  link
+  slurmdbd
+  for _ in $(seq 60); do sacctmgr -n list tres > /dev/null 2>&1 && break; sleep 0.5; done
+}
+
+# The plugin's job step drops SLURM_CONF from the environment, so the files must be found in /etc/slurm.
+link() { for file in slurm gres cgroup slurmdbd; do [ ! -f "$folder/$file.conf" ] || ln -sf "$folder/$file.conf" "/etc/slurm/$file.conf"; done; }
+
+idle() { for _ in $(seq 60); do sinfo -h -o %T 2> /dev/null | grep -q idle && return; sleep 0.5; done; sinfo -R; return 1; }
+
+start() {
+  [ ! -e /etc/slurm/slurm.conf ] || { echo "error: this machine has a SLURM of its own (/etc/slurm/slurm.conf)" >&2; exit 1; }
+  mkdir -p "$folder"/{state,spool,log,run,munge,db} /run/munge /etc/slurm
+  chmod 700 "$folder/munge" "$folder/log"
+  chmod 755 "$folder" "$folder/run" /run/munge
+  fill "$here/slurm.conf.in" > "$folder/slurm.conf"
+  echo "NodeName=$host Name=gpu Type=h200 File=/dev/null" > "$folder/gres.conf"
+  if [[ " $* " == *" cgroup "* ]]; then
+    printf 'ProctrackType=proctrack/cgroup\nTaskPlugin=task/cgroup\n' >> "$folder/slurm.conf"
+    printf 'CgroupAutomount=yes\nCgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\n' > "$folder/cgroup.conf"
+  else
+    printf 'ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\n' >> "$folder/slurm.conf"
+  fi
+  if [[ " $* " == *" acct "* ]]; then
+    printf 'AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=127.0.0.1\nAccountingStoragePort=16819\nAccountingStorageTRES=gres/gpu\nAccountingStoreFlags=job_comment\nJobAcctGatherType=jobacct_gather/linux\nJobAcctGatherFrequency=5\n' >> "$folder/slurm.conf"
+  else
+    printf 'AccountingStorageType=accounting_storage/none\nJobAcctGatherType=jobacct_gather/none\n' >> "$folder/slurm.conf"
+  fi
+  (umask 077; head -c 128 /dev/urandom > "$folder/munge/munge.key")
+  munged --force --num-threads=4 --key-file="$folder/munge/munge.key" --log-file="$folder/log/munged.log" \
+    --pid-file="$folder/run/munged.pid" --seed-file="$folder/munge/munged.seed"
+  link
+  [[ " $* " != *" acct "* ]] || accounting
+  slurmctld -c
+  slurmd
+  idle
+}
+
+end() {
+  local pid
+  pid=$(cat "$folder/run/$1.pid" 2> /dev/null) || return 0
+  [ "$(ps -o comm= -p "$pid")" != "$1" ] || { kill "${2:--TERM}" "$pid"; tail --pid="$pid" -f /dev/null; }
+}
+
+case $action in
+  start) start "$@" ;;
+  stop)
+    for daemon in slurmd slurmctld slurmdbd mariadbd munged; do end $daemon; done
+    for file in slurm gres cgroup slurmdbd; do rm -f "/etc/slurm/$file.conf"; done
+    ;;
+  node)
+    case $1 in
+      fail) end slurmd -KILL ;;
+      return) slurmd && idle ;;
+    esac
+    ;;
+esac
