@@ -29,7 +29,7 @@ wildcard_constraints:
 
 
 PRINTED = ["csv", "md", "tex"]
-FIGURES = "training latent_cost ceilings distributions worst sampling sampling_seconds".split()
+FIGURES = "training latent_cost ceilings distributions worst reliability coverage sampling sampling_seconds".split()
 ARTEFACTS = [
     "<results>/splits.csv",
     "<results>/leakage.csv",
@@ -38,7 +38,7 @@ ARTEFACTS = [
     *collect("<results>/models/{variant}/{part}", variant=VARIANTS, part=["weights.safetensors", "card.json"]),
     "<results>/scores/cases.csv",
     *collect("<results>/tables/table{number}.{kind}", number=[1, 2, 3], kind=PRINTED),
-    *collect("<results>/tables/{name}.{kind}", name=["targets", "comparisons"], kind=PRINTED),
+    *collect("<results>/tables/{name}.{kind}", name=["targets", "comparisons", "uncertainty"], kind=PRINTED),
     *collect("<results>/tables/{name}.{kind}", name=["autoencoder_ceiling", "cost", "networks", "gate"], kind=PRINTED),
     *collect("<results>/tables/own/{source}.{kind}", source=own_sources(), kind=PRINTED),
     *collect("<results>/figures/figure{number}.{kind}", number=[1, 2], kind=["png", "svg"]),
@@ -62,6 +62,7 @@ include: "workflow/rules/baselines.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/uncertainty.smk"
 include: "workflow/rules/cards.smk"
 include: "workflow/rules/evidence.smk"
 include: "workflow/rules/leakage.smk"

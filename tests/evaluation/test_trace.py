@@ -141,6 +141,36 @@ def test_an_edited_cell_is_named(study, capsys):
     assert changed(study, capsys) == "tables/table3.csv: value"
 
 
+def test_an_edited_ceiling_is_named(study, capsys):
+    rows = pd.DataFrame([(4, "msd09", "s0", "spleen", 0.9, 10), (4, "msd09", "s1", "spleen", 0.7, 30)])
+    rows.columns = ["factor", "source", "case", "target", "dice", "truth_voxels"]
+    tables.write_csv(study / "models" / "mask_autoencoder" / "ceiling.csv", rows)
+    row = dict(target="spleen", factor=4, n=2, dice_mean=0.8, dice_min=0.7, truth_voxels=40)
+    path = study / "tables" / "autoencoder_ceiling.csv"
+    arguments = ["trace", str(path), "--cell", "spleen", "4", "dice_mean"]
+    tables.write_csv(path, pd.DataFrame([row]))
+    main(arguments)
+    assert "dice_mean: 0.8, recomputed" in capsys.readouterr().out
+    tables.write_csv(path, pd.DataFrame([row | {"dice_mean": 0.9}]))
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert capsys.readouterr().out.endswith("; changed: tables/autoencoder_ceiling.csv: dice_mean\n")
+
+
+def test_what_is_not_recomputed_is_counted(study, capsys):
+    tables.write_csv(study / "tables" / "networks.csv", pd.DataFrame([{"network": "denoiser", "gflop": 1.5}]))
+    main(["trace", str(study / "tables" / "networks.csv"), "--cell", "denoiser"])
+    assert capsys.readouterr().out.splitlines()[-1].endswith("1 not recomputed; nothing changed")
+
+
+@pytest.mark.parametrize("name", ["machine.json", "models/mask_clip/log.csv"])
+def test_a_damaged_record_is_told_in_one_line(study, name):
+    (study / name).write_text("[")
+    with pytest.raises(InputError) as raised:
+        trace(study / "tables" / "table3.csv", LIVER[1:])
+    assert "\n" not in str(raised.value)
+
+
 def test_an_edited_case_row_is_named_with_the_values_that_no_longer_follow(study, capsys):
     path = study / "scores" / "cases.csv"
     cases = read_cases(path)
@@ -160,7 +190,7 @@ def test_a_deleted_prediction_is_said_but_no_error(study, capsys):
     (study / "predictions/mask_clip/1-of-1/ircadb/i1/liver.nii.gz").unlink()
     main(["trace", str(study / "tables" / "table3.csv"), *LIVER])
     told = capsys.readouterr().out
-    assert "not here      predictions/mask_clip/1-of-1/ircadb/i1/liver.nii.gz" in told
+    assert "not here        predictions/mask_clip/1-of-1/ircadb/i1/liver.nii.gz" in told
     assert told.splitlines()[-1].endswith("1 not here; nothing changed")
 
 

@@ -15,7 +15,7 @@ ARTEFACTS = [
     *(f"tables/table{number}.{kind}" for number in (1, 2, 3) for kind in ("csv", "md", "tex")),
     *(
         f"tables/{name}.{kind}"
-        for name in ("targets", "comparisons", "gate", "networks", "cost", "autoencoder_ceiling")
+        for name in ("targets", "comparisons", "uncertainty", "gate", "networks", "cost", "autoencoder_ceiling")
         for kind in ("csv", "md", "tex")
     ),
     *(f"models/{factor}mask_autoencoder/ceiling.csv" for factor in ("", "coarser_")),
@@ -23,7 +23,17 @@ ARTEFACTS = [
     *("figures/phantom.png", "figures/overlays.png", "quality/findings.csv", "quality/ircadb_structures.csv"),
     *(
         f"figures/{name}.{kind}"
-        for name in ("training", "latent_cost", "ceilings", "distributions", "worst", "sampling", "sampling_seconds")
+        for name in (
+            "training",
+            "latent_cost",
+            "ceilings",
+            "distributions",
+            "worst",
+            "reliability",
+            "coverage",
+            "sampling",
+            "sampling_seconds",
+        )
         for kind in ("png", "svg")
     ),
     *(f"tables/{name}.{kind}" for name in ("sampling", "sampling_seconds") for kind in ("csv", "md")),
@@ -50,7 +60,7 @@ def test_run_leaves_every_artefact(study, artefact):
 
 def test_scores_hold_every_system_and_the_test_cohort(study):
     rows = study.rows("scores/cases.csv")
-    assert list(rows[0])[:8] == "system variant dataset source case part target outcome".split()
+    assert list(rows[0])[:8] == ["system", "variant", "dataset", "source", "case", "part", "target", "outcome"]
     parts = {(row["dataset"], row["case"]): row["part"] for row in study.rows("splits.csv")}
     assert {parts[row["dataset"], row["case"]] for row in rows} <= {"validation", "test"}
     test_cases = {case for (_, case), part in parts.items() if part == "test"}
@@ -109,6 +119,9 @@ def test_deleting_a_table_rebuilds_that_table_alone(study):
                 "ceilings",
                 "distributions",
                 "worst",
+                "uncertainty_table",
+                "reliability",
+                "coverage",
                 "sampling_sweep",
                 "gate_table",
                 "model_card",

@@ -11,7 +11,7 @@ their voxels. So it depends neither on the order of the voxels nor on how ties a
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import entropy, rankdata
+from scipy.stats import entropy
 
 from universal_diffusion.segmentation.outputs.facts import SHOWN
 
@@ -125,21 +125,3 @@ def _dice_at(by_agreement: np.ndarray, share: float) -> float:
     _, missed, false, common = kept
     total = missed + false + 2 * common
     return float(2 * common / total) if total else float("nan")
-
-
-def expected_calibration_error(truth: np.ndarray, mean: np.ndarray) -> float:
-    """ECE of probabilities `mean` against boolean `truth` (same shape) in ten equal bins; NaN without voxels."""
-    if truth.size == 0:
-        return float("nan")
-    bins = np.minimum((mean * BINS).astype(int), BINS - 1).ravel()
-    probability, frequency = (np.bincount(bins, weights=np.ravel(values), minlength=BINS) for values in (mean, truth))
-    return float(np.abs(probability - frequency).sum() / truth.size)
-
-
-def error_detection(wrong: np.ndarray, variance: np.ndarray) -> float:
-    """Area under the ROC curve of finding `wrong` voxels (boolean) by their variance; NaN if all or none are wrong."""
-    errors = int(wrong.sum())
-    if errors in (0, wrong.size):
-        return float("nan")
-    ranks = rankdata(variance.ravel())[wrong.ravel()]
-    return float((ranks.sum() - errors * (errors + 1) / 2) / (errors * (wrong.size - errors)))

@@ -8,6 +8,7 @@ from universal_diffusion.errors import InputError
 from universal_diffusion.files import sha256
 
 VERIFIED, CHANGED, NOT_HERE, UNRECORDED = "verified", "CHANGED", "not here", "not recorded"
+NOT_RECOMPUTED = "not recomputed"
 
 
 @dataclass(frozen=True)

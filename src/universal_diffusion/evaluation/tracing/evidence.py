@@ -60,7 +60,7 @@ def verify_model(study: Study, system: System) -> list[str]:
         same = weights.told.split()[1].rstrip(",") == stated
         told = "is that of the weights" if same else f"{stated} is not that of the weights here"
         study.note(f"{folder}/card.json: weights_sha256", VERIFIED if same else CHANGED, told)
-    steps = [f"steps: {int(read_csv(log)['step'].max()) + 1}"] if log.is_file() else []
+    steps = [f"steps: {_steps(log)}"] if log.is_file() else []
     named = ("variant", "prediction", "seed", "version", "splits", "volumes")
     return [*(f"{key}: {card[key]}" for key in named if key in card), *steps]
 
@@ -100,6 +100,22 @@ def environment(study: Study) -> list[str]:
     study.verify_value("provenance.json: configuration_sha256", record["configuration_sha256"], _sha256(content))
     machine = study.folder / "machine.json"
     if machine.is_file():
-        told = json.loads(machine.read_text(encoding="utf-8"))
-        lines.append("machine: " + ", ".join(f"{key} {value}" for key, value in sorted(told.items())))
+        lines.append("machine: " + ", ".join(f"{key} {value}" for key, value in sorted(_machine(machine).items())))
     return lines
+
+
+def _machine(path: Path) -> dict:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(path, f"is no record of a machine ({error})", "run rule `provenance` again") from None
+    if not isinstance(told, dict):
+        raise InputError(path, "is no record of a machine", "run rule `provenance` again")
+    return told
+
+
+def _steps(log: Path) -> int:
+    try:
+        return int(read_csv(log)["step"].max()) + 1
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(log, f"is no training log ({error})", "restore it, or train again") from None

@@ -16,6 +16,7 @@ from universal_diffusion.evaluation.tracing.cells import Cell, find
 from universal_diffusion.evaluation.tracing.checks import (
     CHANGED,
     NOT_HERE,
+    NOT_RECOMPUTED,
     UNRECORDED,
     VERIFIED,
     Check,
@@ -23,10 +24,12 @@ from universal_diffusion.evaluation.tracing.checks import (
     open_study,
 )
 from universal_diffusion.evaluation.tracing.evidence import archives, environment, verify_inputs, verify_model
+from universal_diffusion.evaluation.tracing.rebuilt import verify_row
 from universal_diffusion.files import sha256
 
 SCORES = ("tables/table2.csv", "tables/table3.csv", "tables/targets.csv", "tables/comparisons.csv")
 PUBLISHED = "config/published.csv"
+STATUSES = (VERIFIED, CHANGED, NOT_HERE, UNRECORDED, NOT_RECOMPUTED)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ def trace(table: Path, names: Sequence[str]) -> Trace:
         sections = _published(study, name, cell)
     elif name in SOURCES:
         sections = {found.file: _lines(found) for found in source_rows(study, name, cell)}
+        verify_row(study, name, cell)
     elif name == "tables/comparisons.csv":
         both = compared_rows(study, name, cell)
         sections = {title: lines for found in both for title, lines in _scored(study, found).items()}
@@ -118,13 +122,13 @@ def printed(traced: Trace) -> str:
     lines += [f"  {key}: {value}" for key, value in traced.cell.items() if value and key != traced.column]
     for title, content in traced.sections.items():
         lines += ["", title, *(f"  {line}" for line in content)]
-    lines += ["", "Checks", *(f"  {check.status:12s}  {check.what}: {check.told}" for check in traced.checks)]
+    lines += ["", "Checks", *(f"  {check.status:14s}  {check.what}: {check.told}" for check in traced.checks)]
     return "\n".join([*lines, "", _verdict(traced)])
 
 
 def _verdict(traced: Trace) -> str:
     counts = Counter(check.status for check in traced.checks)
-    told = [f"{counts[status]} {status}" for status in (VERIFIED, CHANGED, NOT_HERE, UNRECORDED) if counts[status]]
+    told = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
     changed = [check.what for check in traced.checks if check.status == CHANGED]
     return ", ".join(told) + (f"; changed: {', '.join(changed)}" if changed else "; nothing changed")
 

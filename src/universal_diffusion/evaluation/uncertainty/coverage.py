@@ -34,24 +34,24 @@ SHARES = np.linspace(1.0, 0.1, 19)
 LINES = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"))  # so that variants differ without colour
 KINDS = {"organ": ("o", "none"), "tumour": ("x", "full")}
 CAPTION = (
-    "Dice on the CT's own grid of what is kept when the most uncertain is set aside. Voxels: of those asked (the target "
-    "and any sampled probability), the ones of largest variance first; mean of target means. Cases: of each target's "
+    "Dice on the CT's own grid of what is kept when the most uncertain is set aside. Voxels: of those asked (target or "
+    "any sampled probability), the ones of largest variance first; mean of target means. Cases: of each target's "
     "masks, those of largest doubt first; mean of target means; a cut mask counts for its part. Masks: of all targets "
-    "together; the doubt of small targets is enough to raise it. A flat line: the doubt says nothing. Thin grey: "
-    "the best and the worst order there is, of the variant with the highest Dice. Below: every mask; doubt is its mean "
-    "entropy where its probability is at least 0.05; r: Spearman's correlation over all masks, and within targets."
+    "together; to doubt small targets is enough to raise it. A flat line: the doubt says nothing. Grey: the best order "
+    "there is, for the variant with the highest Dice. Below: every mask; doubt is its mean entropy where its "
+    "probability is at least 0.05; r: rank correlation over all masks, and within targets; near -1 the doubt warns."
 )
 
 
 def draw(judged: Sequence[Judged], sampling: str, cohort: str) -> Figure:
     """Three panels of curves, a line per variant, above a scatter for each variant."""
-    height = 6.9
+    height = 6.8
     figure = plt.figure(figsize=(7.0, height))
     counts = "; ".join(f"{one.system.label}: {counted(one)}" for one in judged)
     below = put_caption(figure, f"{CAPTION} Each: {sampling}. {counts}. Cohort: {cohort}.")
     with sns.axes_style("whitegrid"):
         frame = {"left": 0.075, "right": 0.985}
-        upper = figure.add_gridspec(1, 3, top=1 - 0.5 / height, bottom=below + 2.75 / height, wspace=0.28, **frame)
+        upper = figure.add_gridspec(1, 3, top=1 - 0.35 / height, bottom=below + 2.75 / height, wspace=0.28, **frame)
         lower = figure.add_gridspec(1, 4, top=below + 2.05 / height, bottom=below + 0.45 / height, wspace=0.16, **frame)
         _draw_curves([figure.add_subplot(place) for place in upper], judged)
         _draw_masks([figure.add_subplot(place) for place in lower], judged)

@@ -13,6 +13,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation.drawing import put_caption, save
@@ -27,8 +28,9 @@ PARTS = {"validation": ("o", "-", 0.0), "test": ("s", "--", 0.012)}  # marker, l
 CAPTION = (
     "Reliability: the voxels whose mean probability falls into one of ten equal bins, and the share of them that is "
     "target; perfect on the grey line, over-confident where a line is flatter. Bars: 95 % bootstrap interval over "
-    "patients. Below: how many voxels. Asked are voxels of the target and those with any sampled probability, on the "
-    "CT's own grid, all targets together: large targets weigh most. In brackets the expected calibration error."
+    "patients (test drawn a little to the right). Below: how many voxels. Asked are the target's voxels and those with "
+    "any sampled probability, on the CT's own grid, all targets together: large targets weigh most. In brackets the "
+    "expected calibration error."
 )
 
 
@@ -84,11 +86,20 @@ def _draw_variant(diagram: Axes, counts: Axes, judged: Judged, study_seed: int) 
     diagram.set_title(judged.system.label, fontsize=9)
     diagram.legend(fontsize=7, frameon=True, loc="upper left")
     diagram.tick_params(labelsize=7, labelbottom=False)
-    counts.set(yscale="log", xticks=np.linspace(0, 1, 6))
+    counts.set(yscale="log", ylim=_decades(judged), xticks=np.linspace(0, 1, 6))
+    counts.yaxis.set_major_locator(LogLocator(numticks=9))
+    counts.yaxis.set_minor_locator(NullLocator())
     counts.set_xlabel("mean probability", fontsize=8)
     counts.tick_params(labelsize=7)
     for axes in (diagram, counts):
         sns.despine(ax=axes)
+
+
+def _decades(judged: Judged) -> tuple[float, float]:
+    """Powers of ten around the voxels of the bins that hold any, of both parts."""
+    voxels = judged.reliability.groupby(["part", "bin"])["voxels"].sum()
+    exponents = np.log10(voxels[voxels > 0])
+    return 10 ** np.floor(exponents.min() - 0.01), 10 ** np.ceil(exponents.max() + 0.01)
 
 
 def _draw_part(

@@ -44,7 +44,7 @@ class Judged:
 
 
 def read_judged(cases: Path, reliability: Sequence[Path], coverage: Sequence[Path], splits: Path) -> list[Judged]:
-    """Every variant, in the order of `VARIANTS`.
+    """Every variant, in the order of `VARIANTS`; the order of the files' rows changes nothing.
 
     Args:
         reliability, coverage: tables of all variants, each named `<variant>.csv`.
@@ -60,7 +60,8 @@ def read_judged(cases: Path, reliability: Sequence[Path], coverage: Sequence[Pat
             _rows(_path(paths, system), masks, columns)
             for paths, columns in ((reliability, RELIABILITY), (coverage, COVERAGE))
         ]
-        found.append(Judged(system, *map(patients.named, (masks, *tables))))
+        ordered = (table.sort_values(MASK, kind="stable") for table in (masks, *tables))
+        found.append(Judged(system, *map(patients.named, ordered)))
     return found
 
 
@@ -82,7 +83,8 @@ def _rows(path: Path, masks: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataF
         raise InputError(path, f"is no table of scores ({error})", remedy) from None
     if list(rows.columns) != expected:
         raise InputError(path, f"has columns {list(rows.columns)}, expected {expected}", remedy)
-    steps = rows.groupby(MASK)[step].agg(sorted)
+    rows = rows.sort_values(step, kind="stable")
+    steps = rows.groupby(MASK)[step].agg(list)
     odd = [name for name, found in steps.items() if found != STEPS[step]]
     odd += sorted(set(steps.index) ^ set(masks[MASK].itertuples(index=False, name=None)))
     if odd:

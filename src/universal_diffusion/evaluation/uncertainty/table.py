@@ -32,8 +32,8 @@ MEASURES = {
 }
 NOTES = (
     "All times 100. In brackets 95 % bootstrap intervals over patients; nothing is marked best. Where not said "
-    f"otherwise, the mean of target means over validation and test cases. Correlations, and Dice of the surest cases, "
-    f"have no interval below {FEWEST} patients.",
+    "otherwise, the mean of target means over validation and test cases; a target of one patient adds no spread to "
+    f"its interval. Correlations, and Dice of the surest cases, have no interval below {FEWEST} patients.",
     "Asked are the voxels of the target and those with any sampled probability, on the CT's own grid: the empty rest "
     f"of a CT would flatter everyone. Calibration error: expected, {BINS} equal bins; Brier score: mean squared error "
     "of the probability; 0 is best of both. AUROC: 50 is chance; below it, variance is larger where the mask is right.",
