@@ -47,6 +47,7 @@ ARTEFACTS = [
     *collect("<results>/models/{model}/README.md", model=MODELS),
     *collect("<results>/claims.{kind}", kind=PRINTED),
     "<results>/claims_rows.csv",
+    "<results>/report.html",
     *(["<results>/figures/phantom.png"] if sources(origin="phantom") else []),
 ]
 
@@ -65,6 +66,7 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/uncertainty.smk"
 include: "workflow/rules/cards.smk"
 include: "workflow/rules/evidence.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/leakage.smk"
 include: "workflow/rules/benchmarks.smk"
 

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.study
 SYSTEMS = ("noise_learnt", "noise_clip", "mask_learnt", "mask_clip", "prior_mask", "segresnet")
 ARTEFACTS = [
     *("splits.csv", "leakage.csv", "inventory.csv", "scores/cases.csv"),
-    *("claims.csv", "claims.md", "claims.tex", "claims_rows.csv", "provenance.json", "machine.json"),
+    *("claims.csv", "claims.md", "claims.tex", "claims_rows.csv", "report.html", "provenance.json", "machine.json"),
     *(f"tables/table{number}.{kind}" for number in (1, 2, 3) for kind in ("csv", "md", "tex")),
     *(
         f"tables/{name}.{kind}"
@@ -73,6 +73,16 @@ def test_targets_table_has_all_29(study, project_root):
     assert {row["target"] for row in study.rows("tables/targets.csv")} == targets
 
 
+def test_every_scored_case_has_a_page_with_truth_and_prediction(study):
+    scored = {f"{row['source']}-{row['case']}.html" for row in study.rows("scores/cases.csv")}
+    pages = {path.name: path.read_text() for path in (study.results / "cases").iterdir()}
+    assert set(pages) == scored
+    for row in study.rows("scores/cases.csv"):
+        page = pages[f"{row['source']}-{row['case']}.html"]
+        assert f'"name": "{row["target"]}: truth"' in page
+        assert f'"name": "{row["target"]}"' in page
+
+
 @pytest.mark.parametrize("table", ["table1", "table2", "table3"])
 def test_tables_name_their_cohort(study, table):
     assert "eleven synthetic scans" in (study.results / f"tables/{table}.md").read_text()
@@ -91,7 +101,7 @@ def test_deleting_a_table_rebuilds_that_table_alone(study):
     table = study.results / "tables/table3.csv"
     before = table.read_bytes()
     table.unlink()
-    assert study.planned() == {"table3": 1, "all": 1, "total": 2}
+    assert study.planned() == {"table3": 1, "report_page": 1, "all": 1, "total": 3}
     assert study.run().returncode == 0
     assert table.read_bytes() == before
 
@@ -99,7 +109,7 @@ def test_deleting_a_table_rebuilds_that_table_alone(study):
 @pytest.mark.parametrize(
     ("module", "reruns"),
     [
-        ("evaluation/paper/table1.py", {"table1", "quality", "claims"}),
+        ("evaluation/paper/table1.py", {"table1", "quality", "claims", "report_page"}),
         (
             "evaluation/tables.py",
             {
@@ -108,6 +118,7 @@ def test_deleting_a_table_rebuilds_that_table_alone(study):
                 "table3",
                 "targets_table",
                 "claims",
+                "report_page",
                 "ceiling",
                 "comparisons",
                 "cost",

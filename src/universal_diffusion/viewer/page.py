@@ -1,7 +1,8 @@
 """`view.html` in a result folder: CT, masks and uncertainty in one page that loads nothing from anywhere."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -20,8 +21,32 @@ from universal_diffusion.viewer.library import niivue
 from universal_diffusion.viewer.reduction import Reduction, reduction
 from universal_diffusion.viewer.source import result_report, segmented_ct
 from universal_diffusion.viewer.volumes import Shown, packed_ct, shown
+from universal_diffusion.volumes import Grid
 
 CT_VOXELS, MAP_VOXELS = 12_000_000, 4_000_000  # on the page; more of the CT's are averaged in blocks
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A mask on the page, with its row in the list.
+
+    Attributes:
+        number: which tells it from the others, 1 to 255.
+        name, colour: of its row; RGB from 0 to 1.
+        voxels: of the mask at full size; the smaller lies on top, a tumour on every organ.
+        volume_ml, volume_sd_ml, uncertainty: of its row; None where unknown.
+        outlined: drawn as an outline on top of all others, so that what it is compared with stays in sight.
+    """
+
+    number: int
+    name: str
+    colour: tuple[float, float, float]
+    shown: Shown
+    voxels: int
+    volume_ml: float | None
+    volume_sd_ml: float | None
+    uncertainty: float | None
+    outlined: bool = False
 
 
 def write_page(result: Path, ct: CT | None = None, full: bool = False) -> Path:
@@ -38,23 +63,11 @@ def write_page(result: Path, ct: CT | None = None, full: bool = False) -> Path:
     """
     result = Path(result)
     report = result_report(result)
-    script, licences = niivue()
     ct = segmented_ct(result, report, ct)
-    coarse = reduction(ct.grid, None if full else CT_VOXELS)
-    maps = reduction(ct.grid, None if full else MAP_VOXELS)
+    coarse, maps = reductions(ct.grid, full)
     targets = sorted(map(target, report["targets"]), key=lambda one: one.id)
-    found = [shown(result, one, coarse, maps) for one in targets]
-    volumes = {"ct": packed_ct(ct.hu, coarse)} | _volumes(found)
-    page = Template(_asset("view.html")).substitute(
-        title=escape(_ct_name(report)),
-        style=_asset("view.css"),
-        facts=json.dumps(_facts(report, found, coarse, maps), sort_keys=True).replace("<", "\\u003c"),
-        volumes="\n".join(f'<script type="text/plain" id="{name}">{text}</script>' for name, text in volumes.items()),
-        licences=licences,
-        niivue=script,
-        drawing=_asset("drawing.js"),
-        panel=_asset("panel.js"),
-    )
+    layers = [_layer(shown(result, one, coarse, maps), report["targets"][one.name]) for one in targets]
+    page = compose(_ct_name(report), _made(report), ct.hu, layers, coarse, maps)
     try:
         write_text(result / VIEW, page)
     except OSError as error:
@@ -63,6 +76,49 @@ def write_page(result: Path, ct: CT | None = None, full: bool = False) -> Path:
             result / VIEW, problem, "make room and make it writable, or copy the result elsewhere"
         ) from None
     return result / VIEW
+
+
+def reductions(grid: Grid, full: bool = False) -> tuple[Reduction, Reduction]:
+    """How a CT and its masks, and how its maps, are reduced for the page."""
+    return reduction(grid, None if full else CT_VOXELS), reduction(grid, None if full else MAP_VOXELS)
+
+
+def compose(
+    name: str,
+    made: Sequence[tuple[str, str]],
+    hu: np.ndarray,
+    layers: Sequence[Layer],
+    coarse: Reduction,
+    maps: Reduction,
+) -> str:
+    """The page as HTML.
+
+    Args:
+        name: of the CT.
+        made: how what it shows was made, as pairs of words.
+        hu: (X, Y, Z) Hounsfield units on the full grid of `coarse`.
+
+    Raises:
+        InputError: the package was installed without niivue.
+    """
+    script, licences = niivue()
+    volumes = {"ct": packed_ct(hu, coarse)} | _volumes(layers)
+    return Template(_asset("view.html")).substitute(
+        title=escape(name),
+        style=_asset("view.css"),
+        facts=json.dumps(_facts(name, made, layers, coarse, maps), sort_keys=True).replace("<", "\\u003c"),
+        volumes="\n".join(f'<script type="text/plain" id="{key}">{text}</script>' for key, text in volumes.items()),
+        licences=licences,
+        niivue=script,
+        drawing=_asset("drawing.js"),
+        panel=_asset("panel.js"),
+    )
+
+
+def _layer(found: Shown, facts: Mapping) -> Layer:
+    one = found.target
+    known = (facts[key] for key in ("voxels", "volume_ml", "volume_sd_ml", "uncertainty"))
+    return Layer(one.id, one.name, colour(one), found, *known)
 
 
 def _asset(name: str) -> str:
@@ -74,25 +130,26 @@ def _ct_name(report: Mapping) -> str:
     return Path(report["ct"]["path"]).name.encode("utf-8", "replace").decode("utf-8")
 
 
-def _volumes(found: list[Shown]) -> dict[str, str]:
-    volumes = {f"mask-{one.target.id}": one.mask for one in found if one.mask}
-    return volumes | {f"{kind}-{one.target.id}": text for one in found for kind, text in one.maps.items()}
+def _volumes(layers: Sequence[Layer]) -> dict[str, str]:
+    volumes = {f"mask-{one.number}": one.shown.mask for one in layers if one.shown.mask}
+    return volumes | {f"{kind}-{one.number}": text for one in layers for kind, text in one.shown.maps.items()}
 
 
-def _facts(report: Mapping, found: list[Shown], coarse: Reduction, maps: Reduction) -> dict:
+def _facts(
+    name: str, made: Sequence[tuple[str, str]], layers: Sequence[Layer], coarse: Reduction, maps: Reduction
+) -> dict:
     """What the page's script reads."""
-    voxels = {one.target.id: report["targets"][one.target.name]["voxels"] for one in found}
-    layers = sorted(found, key=lambda one: (one.target.kind != "organ", -voxels[one.target.id], one.target.id))
+    below = sorted(layers, key=lambda one: (one.outlined, one.shown.target.kind != "organ", -one.voxels, one.number))
     return {
-        "ct": _ct_name(report),
+        "ct": name,
         "described": _described(coarse, maps),
-        "made": _made(report),
+        "made": list(made),
         "shape": coarse.grid.shape,
         "file_axes": _file_axes(coarse.grid.affine),
         "to_voxels": np.linalg.inv(coarse.grid.affine)[:3].tolist(),
-        "targets": [_target_facts(one, report["targets"][one.target.name], coarse) for one in found],
-        "layers": [one.target.id for one in layers if one.mask],
-        "largest": max(voxels, key=lambda identity: (voxels[identity], -identity)),
+        "targets": [_row(one, coarse) for one in layers],
+        "layers": [one.number for one in below if one.shown.mask],
+        "largest": max(layers, key=lambda one: (one.voxels, -one.number)).number,
     }
 
 
@@ -102,16 +159,19 @@ def _file_axes(affine: np.ndarray) -> list[int]:
     return [along.index(axis) for axis in range(3)]
 
 
-def _target_facts(one: Shown, facts: Mapping, coarse: Reduction) -> dict:
+def _row(one: Layer, coarse: Reduction) -> dict:
     return {
-        "id": one.target.id,
-        "name": one.target.name,
-        "colour": [round(255 * channel) for channel in colour(one.target)],
-        "found": bool(one.mask),
-        "start": one.start,
-        "centre": (coarse.grid.affine @ [*one.centre, 1])[:3].tolist(),
-        "maps": sorted(one.maps),
-        **{key: facts[key] for key in ("volume_ml", "volume_sd_ml", "uncertainty")},
+        "id": one.number,
+        "name": one.name,
+        "colour": [round(255 * channel) for channel in one.colour],
+        "found": bool(one.shown.mask),
+        "outlined": one.outlined,
+        "start": one.shown.start,
+        "centre": (coarse.grid.affine @ [*one.shown.centre, 1])[:3].tolist(),
+        "maps": sorted(one.shown.maps),
+        "volume_ml": one.volume_ml,
+        "volume_sd_ml": one.volume_sd_ml,
+        "uncertainty": one.uncertainty,
     }
 
 

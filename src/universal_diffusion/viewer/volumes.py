@@ -63,12 +63,17 @@ def shown(folder: Path, target: Target, masks: Reduction, maps: Reduction) -> Sh
     Raises:
         InputError: neither a mask nor the multi-label file, an unreadable file, or one on another grid than the CT's.
     """
-    part = reduced_levels(_mask(folder, target, masks.full), masks)
     found = {kind: _map(folder / f"{target.slug}_{kind}.nii.gz", maps) for kind in MAPS}
     present = {kind: text for kind, text in found.items() if text}
+    return shown_mask(_mask(folder, target, masks.full), target, masks, present)
+
+
+def shown_mask(levels: np.ndarray, target: Target, reduced: Reduction, maps: dict[str, str]) -> Shown:
+    """A mask, uint8 on the full grid of `reduced`, and packed `maps`."""
+    part = reduced_levels(levels, reduced)
     if part is None:
-        return Shown(target, "", (0, 0, 0), (0, 0, 0), present)
-    return Shown(target, packed(part.values, part.grid), part.start, _centre(part), present)
+        return Shown(target, "", (0, 0, 0), (0, 0, 0), maps)
+    return Shown(target, packed(part.values, part.grid), part.start, _centre(part), maps)
 
 
 def _mask(folder: Path, target: Target, grid: Grid) -> np.ndarray:

@@ -58,7 +58,7 @@ def dataset_rows(
             for name in [*paper.index, *others]
         ]
     )
-    return rows.astype(dict.fromkeys(COUNTS, "Int64"))
+    return rows.astype(dict.fromkeys([*COUNTS, "patients"], "Int64"))
 
 
 def _row(
@@ -115,7 +115,7 @@ def printed_table(rows: pd.DataFrame, cohort: str, *notes: str) -> tables.Printe
     in_paper = rows[rows["paper_cases"].notna()]
     totals = {column: in_paper[column].sum() for column in ("paper_cases", "public_cases", "cases")}
     texts = pd.concat([texts, pd.DataFrame([totals | {"title": "Sum of the paper's rows"}])], ignore_index=True)
-    texts = texts.astype(dict.fromkeys(COUNTS, "Int64"))
+    texts = texts.astype(dict.fromkeys([*COUNTS, "patients"], "Int64"))
     texts = texts[list(HEADINGS)].astype(object).where(texts[list(HEADINGS)].notna(), tables.NOTHING).map(str)
     texts = texts.rename(columns=HEADINGS)
     caption = f"Table 1: Statistics of the aggregated dataset. This study's columns: {cohort}."

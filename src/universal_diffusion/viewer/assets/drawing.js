@@ -89,7 +89,8 @@ function labelColours() {
 function paintLabels(ids, outlines) {
   labels.img.fill(0);
   const across = facts.file_axes[WORLD_AXIS[state.view === VIEWS[0] ? AXIAL : state.plane]];
-  for (const id of facts.layers.filter((id) => ids.has(id))) paint(id, outlines ? [0, 1, 2].filter((axis) => axis !== across) : []);
+  const inPlane = [0, 1, 2].filter((axis) => axis !== across);
+  for (const id of facts.layers.filter((id) => ids.has(id))) paint(id, outlines || targetOf(id).outlined ? inPlane : []);
 }
 
 // Paint a mask, or with `edges` only its voxels that have a neighbour outside it along those axes.
@@ -122,7 +123,7 @@ async function draw() {
   const solid = state.view.name === "3-D", mapped = state.overlay.kind !== "masks", outlines = state.outlines && !solid;
   paintLabels(mapped ? new Set(outlines ? [state.chosen?.id] : []) : state.on, outlines);
   labels.opacity = !state.shown ? 0 : solid ? 1 : Math.min(outlines ? 2 * state.opacity : state.opacity, 1);
-  nv.opts.atlasOutline = outlines ? 1 : 0; // else niivue fades a mask's border voxels, which is all there is to outlines
+  nv.opts.atlasOutline = outlines || facts.targets.some((target) => target.outlined) ? 1 : 0; // else niivue fades a mask's border voxels, which is all there is to outlines
   nv.volumes[0].opacity = solid ? 0 : 1;
   await readMap();
   if (map) map.opacity = state.shown ? Math.min(1.5 * state.opacity, 1) : 0;
