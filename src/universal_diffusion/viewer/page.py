@@ -90,6 +90,7 @@ def compose(
     layers: Sequence[Layer],
     coarse: Reduction,
     maps: Reduction,
+    home: str = "",
 ) -> str:
     """The page as HTML.
 
@@ -97,6 +98,7 @@ def compose(
         name: of the CT.
         made: how what it shows was made, as pairs of words.
         hu: (X, Y, Z) Hounsfield units on the full grid of `coarse`.
+        home: address of the page that this one belongs to, relative to it; "" for a page of its own.
 
     Raises:
         InputError: the package was installed without niivue.
@@ -106,7 +108,9 @@ def compose(
     return Template(_asset("view.html")).substitute(
         title=escape(name),
         style=_asset("view.css"),
-        facts=json.dumps(_facts(name, made, layers, coarse, maps), sort_keys=True).replace("<", "\\u003c"),
+        facts=json.dumps({"home": home} | _facts(name, made, layers, coarse, maps), sort_keys=True).replace(
+            "<", "\\u003c"
+        ),
         volumes="\n".join(f'<script type="text/plain" id="{key}">{text}</script>' for key, text in volumes.items()),
         licences=licences,
         niivue=script,

@@ -79,7 +79,9 @@ def scores(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
         )
 
 
-def page(split: SplitRow, volume: Path, native: Path, predictions: Sequence[Path], rows: pd.DataFrame, cohort: str):
+def page(
+    split: SplitRow, volume: Path, native: Path, predictions: Sequence[Path], rows: pd.DataFrame, cohort: str
+) -> str:
     """A case's page as HTML. Raises InputError when one of its files is missing or does not belong to the others."""
     with VolumeFile(volume) as file:
         stored = file.read()
@@ -95,7 +97,7 @@ def page(split: SplitRow, volume: Path, native: Path, predictions: Sequence[Path
     ]
     hu = image_of(split.source, split.case, native, grid)
     found = list(layers(rows, folder, stored.native_labels, coarse, maps))
-    return compose(f"{split.source} {split.case}", made, hu, found, coarse, maps)
+    return compose(f"{split.source} {split.case}", made, hu, found, coarse, maps, "../report.html")
 
 
 def write_pages(

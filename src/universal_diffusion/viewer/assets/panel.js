@@ -46,6 +46,7 @@ function addTarget(target) {
 function showFacts() {
   byId("ct-name").textContent = facts.ct;
   byId("ct-facts").textContent = byId("ct-facts").title = facts.described;
+  if (facts.home) byId("made").before(element("a", { href: facts.home, textContent: "All cases of the study" }));
   for (const [name, value] of facts.made) byId("made").append(element("dt", { textContent: name }), element("dd", { textContent: value }));
   found.forEach(addTarget);
   const absent = facts.targets.filter((target) => !target.found).map((target) => target.name);
