@@ -75,7 +75,7 @@ def test_targets_table_has_all_29(study, project_root):
 
 def test_every_scored_case_has_a_page_with_truth_and_prediction(study):
     scored = {f"{row['source']}-{row['case']}.html" for row in study.rows("scores/cases.csv")}
-    pages = {path.name: path.read_text() for path in (study.results / "cases").iterdir()}
+    pages = {path.name: path.read_text() for path in (study.results / "cases").glob("*.html")}
     assert set(pages) == scored
     for row in study.rows("scores/cases.csv"):
         page = pages[f"{row['source']}-{row['case']}.html"]
