@@ -76,6 +76,7 @@ rule all:
     input:
         ARTEFACTS,
         "<results>/provenance.json",
+        "<results>/seal.json",
 
 
 rule benchmarks:

@@ -16,6 +16,7 @@ from universal_diffusion.evaluation.paper import table2, table3
 from universal_diffusion.evaluation.paper.published import read_published
 from universal_diffusion.evaluation.patients import read_patients
 from universal_diffusion.evaluation.scoring.cases import COLUMNS, read_cases, write_cases
+from universal_diffusion.evaluation.tracing.seal import seal
 from universal_diffusion.evaluation.tracing.trace import trace
 from universal_diffusion.files import sha256, write_json
 from universal_diffusion.systems import SYSTEMS
@@ -58,7 +59,12 @@ def made(tmp_path_factory) -> Path:
     )
     _tables(folder)
     _record(folder)
+    _seal(folder)
     return folder
+
+
+def _seal(folder: Path) -> None:
+    write_json(folder / "seal.json", seal(folder, [*folder.glob("tables/*.csv"), *folder.glob("claims*.csv")]))
 
 
 def _write(path: Path, text: str) -> None:
@@ -138,7 +144,7 @@ def test_an_edited_cell_is_named(study, capsys):
     here = (table["row"] == "mask_clip") & (table["column"] == "liver@ircadb") & (table["origin"] == "measured here")
     table.loc[here, "value"] += 0.01
     tables.write_csv(path, table)
-    assert changed(study, capsys) == "tables/table3.csv: value"
+    assert changed(study, capsys) == "tables/table3.csv, tables/table3.csv: value"
 
 
 def test_an_edited_ceiling_is_named(study, capsys):
@@ -161,6 +167,69 @@ def test_what_is_not_recomputed_is_counted(study, capsys):
     tables.write_csv(study / "tables" / "networks.csv", pd.DataFrame([{"network": "denoiser", "gflop": 1.5}]))
     main(["trace", str(study / "tables" / "networks.csv"), "--cell", "denoiser"])
     assert capsys.readouterr().out.splitlines()[-1].endswith("1 not recomputed; nothing changed")
+
+
+OTHERS = {
+    "tables/table1.csv": {"dataset": "msd", "cases": "3"},
+    "tables/cost.csv": {"quantity": "denoiser", "gflop": "1.5"},
+    "tables/networks.csv": {"network": "denoiser", "gflop": "1.5"},
+    "tables/uncertainty.csv": {"origin": "measured here", "row": "mask_clip", "column": "ece", "value": "0.1"},
+    "tables/sampling.csv": {"mode": "gate", "steps": "1", "dice": "0.4"},
+    "tables/sampling_seconds.csv": {"mode": "gate", "steps": "1", "dice": "0.4"},
+    "claims.csv": {"claim": "better", "measured": "3.5"},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_edited_cell_of_any_other_table_is_seen_by_its_seal(study, capsys, name):
+    tables.write_csv(study / name, pd.DataFrame([OTHERS[name]]))
+    tables.write_csv(study / "claims_rows.csv", CLAIMED)
+    _seal(study)
+    key, value = list(OTHERS[name].values())[-2:]
+    main(["trace", str(study / name), "--cell", key])
+    assert f"verified        {name}: sha256" in capsys.readouterr().out
+    tables.write_csv(study / name, pd.DataFrame([OTHERS[name] | {list(OTHERS[name])[-1]: value + "9"}]))
+    with pytest.raises(SystemExit) as ended:
+        main(["trace", str(study / name), "--cell", key])
+    assert ended.value.code == 1
+    assert capsys.readouterr().out.endswith(f"; changed: {name}\n")
+
+
+CLAIMED = pd.DataFrame(
+    [
+        ("better", "universal_diffusion", "mask_clip", "ircadb", "i0", "liver", "scores/cases.csv"),
+        ("other", "universal_diffusion", "mask_clip", "ircadb", "i1", "liver", "scores/cases.csv"),
+    ],
+    columns=["claim", "system", "variant", "source", "case", "target", "table"],
+)
+
+
+def test_a_claim_traces_to_the_score_rows_that_it_names(study):
+    tables.write_csv(study / "claims.csv", pd.DataFrame([OTHERS["claims.csv"]]))
+    tables.write_csv(study / "claims_rows.csv", CLAIMED)
+    (line,) = trace(study / "claims.csv", ["better"]).sections["scores/cases.csv"]
+    assert "case=i0" in line
+    assert "target=liver" in line
+
+
+def test_a_study_without_a_seal_says_that_edits_may_be_missed(study, capsys):
+    (study / "seal.json").unlink()
+    main(["trace", str(study / "tables" / "table3.csv"), *LIVER])
+    assert "not here        seal.json: nothing says whether this table was edited" in capsys.readouterr().out
+
+
+def test_the_other_cells_of_the_same_names_are_listed(made):
+    traced = trace(made / "tables" / "table3.csv", ["Avg", "Universal Diffusion"])
+    assert (traced.cell["column"], traced.cell["origin"]) == ("average", "measured here")
+    told = traced.sections["Other cells of these names"]
+    assert {line.split(":")[0] for line in told} >= {"published", "measured here, clip-universal"}
+
+
+def test_a_path_from_elsewhere_and_a_read_only_folder_do(study, monkeypatch):
+    monkeypatch.chdir(study / "tables")
+    for path in sorted(study.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    assert trace(Path("table3.csv"), LIVER[1:]).sound
 
 
 @pytest.mark.parametrize("name", ["machine.json", "models/mask_clip/log.csv"])

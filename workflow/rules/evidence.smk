@@ -112,3 +112,28 @@ rule provenance:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.tracing.provenance --artefacts {input.artefacts}"
         " --origins {params.origins} --study {params.study:q}"
         " --output {output.provenance} --output-machine {output.machine} > {log} 2>&1"
+
+
+rule seal:
+    # Hashes of every table, taken last: `universal-diffusion trace` sees by them that one was edited since.
+    input:
+        code=modules("evaluation.tracing.seal"),
+        files=[path for path in ARTEFACTS if path.startswith(("<results>/tables/", "<results>/claims"))],
+        provenance="<results>/provenance.json",
+    output:
+        "<results>/seal.json",
+    log:
+        "<logs>/seal.log",
+    benchmark:
+        "<benchmarks>/seal.tsv"
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        results=subpath(input.provenance, parent=True),
+    shell:
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.tracing.seal --results {params.results}"
+        " --files {input.files} --output {output} > {log} 2>&1"

@@ -15,7 +15,7 @@ from universal_diffusion.evaluation.patients import read_patients
 from universal_diffusion.evaluation.scoring.cases import of_system, read_cases
 from universal_diffusion.evaluation.tracing.cells import Cell, read_table
 from universal_diffusion.evaluation.tracing.checks import Study
-from universal_diffusion.systems import System, system_of
+from universal_diffusion.systems import VARIANTS, System, system_of
 
 SUMMARY = ("value", "low", "high", "n")
 SOURCES = {  # of a table that is not of scores: the files that its rows come from
@@ -24,10 +24,13 @@ SOURCES = {  # of a table that is not of scores: the files that its rows come fr
     "tables/autoencoder_ceiling.csv": ("models/*mask_autoencoder/ceiling.csv",),
     "tables/cost.csv": ("models/mask_clip/card.json", "models/mask_clip/weights.safetensors"),
     "tables/networks.csv": (),
-    "tables/uncertainty.csv": ("scores/cases.csv", "scores/reliability/*.csv", "scores/coverage/*.csv"),
-    "tables/sampling.csv": ("scores/cases.csv", "models/mask_clip/card.json", "models/mask_clip/weights.safetensors"),
+    "tables/uncertainty.csv": ("scores/cases.csv", "scores/reliability/{variant}.csv", "scores/coverage/{variant}.csv"),
+    "tables/sampling.csv": ("models/mask_clip/card.json", "models/mask_clip/weights.safetensors"),
+    "tables/sampling_seconds.csv": ("models/mask_clip/card.json", "models/mask_clip/weights.safetensors"),
     "claims.csv": ("claims_rows.csv", "scores/cases.csv", "splits.csv"),
 }
+CLAIMED = ["system", "variant", "source", "case", "target"]
+VARIANT_KEYS = frozenset(system.key for system in VARIANTS)
 KEYS = ("claim", "dataset", "variant", "target", "factor")  # by which rows of those files belong to the cell's row
 
 
@@ -104,7 +107,7 @@ def source_rows(study: Study, name: str, cell: Cell) -> list[Rows]:
     """The rows of the files that a cell of another table comes from."""
     found = []
     for pattern in SOURCES[name]:
-        pattern = pattern.format(variant=cell.row.get("variant", "*"))
+        pattern = pattern.format(variant=_variant(cell))
         paths = sorted(study.folder.glob(pattern))
         for path in paths:
             file = path.relative_to(study.folder).as_posix()
@@ -121,10 +124,24 @@ def _belonging(path: Path, cell: Cell) -> pd.DataFrame:
         rows = read_csv(path, str)
     except (OSError, ValueError) as error:
         raise InputError(path, f"is no table ({error})", "make it again with `snakemake`") from None
+    if "claim" in cell.row and path.name == "cases.csv":
+        return _claimed(rows, path.parents[1] / "claims_rows.csv", cell)
     for key in KEYS:
         if key in rows and key in cell.row:
             rows = rows[rows[key] == cell.row[key]]
-    return rows
+    return rows if path.name != "cases.csv" else rows[rows["variant"] == _variant(cell)]
+
+
+def _variant(cell: Cell) -> str:
+    """The variant that a cell is about, "*" where it is about none."""
+    return cell.row.get("variant") or (cell.row["row"] if cell.row.get("row") in VARIANT_KEYS else "*")
+
+
+def _claimed(cases: pd.DataFrame, path: Path, cell: Cell) -> pd.DataFrame:
+    """The score rows that claims_rows.csv names for the cell's claim."""
+    named = read_csv(path, str)
+    named = named[(named["claim"] == cell.row["claim"]) & (named["table"] == "scores/cases.csv")]
+    return cases.merge(named[CLAIMED].drop_duplicates(), on=CLAIMED)
 
 
 def _needed(study: Study, name: str) -> Path:

@@ -29,15 +29,17 @@ VALUES = (
     "total_gflop",
     "gflop",
 )  # the one unnamed
+PRINTED = {"average": "avg", "all cases": "all"}  # headings of the printed tables
 SHOWN = 8
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One value of a table: its row, and which column of it."""
+    """One value of a table: its row, which column of it, and the other cells of the names it was found by, told."""
 
     row: dict[str, str]
     column: str
+    others: tuple[str, ...] = ()
 
     @property
     def value(self) -> str:
@@ -68,7 +70,7 @@ def find(path: Path, names: Sequence[str]) -> Cell:
             column = heading
         else:
             raise InputError(path, f"has no {name!r} beside the other names", f"nearest: {_nearest(table, name)}")
-    rows = _plain(rows)
+    named, rows = rows, _plain(rows)
     if len(rows) > 1:
         keys = [key for key in rows.columns[:8] if rows[key].nunique() > 1] or list(rows.columns[:1])
         listed = "; ".join(", ".join(row) for row in rows[keys].head(SHOWN).itertuples(index=False, name=None))
@@ -77,7 +79,9 @@ def find(path: Path, names: Sequence[str]) -> Cell:
     column = column or next((value for value in VALUES if value in table.columns), None)
     if column is None:
         raise InputError(path, "has several columns of values", f"add one to --cell: {', '.join(table.columns)}")
-    return Cell(rows.iloc[0].to_dict(), column)
+    others = named.drop(rows.index)
+    told = (f"{row['origin']}: {row[column] or '(empty)'}" for row in others.to_dict("records"))
+    return Cell(rows.iloc[0].to_dict(), column, tuple(told))
 
 
 def _plain(rows: pd.DataFrame) -> pd.DataFrame:
@@ -96,6 +100,7 @@ def _spellings(text: str) -> set[str]:
     told = {folded(text), folded(text.split("@")[0])}
     system = next((system for system in SYSTEMS if text in (system.key, system.label)), None)
     told |= {folded(system.key), folded(system.label)} if system else set()
+    told |= {PRINTED[text]} if text in PRINTED else set()
     return told | ({folded("Universal Diffusion")} if system is BEST_KNOWN else set())
 
 

@@ -22,7 +22,7 @@ def verify_row(study: Study, name: str, cell: Cell) -> None:
     else:
         rows = None
     if rows is None:
-        study.note(f"{name}: {cell.column}", NOT_RECOMPUTED, "an edit of this table would not be seen here")
+        study.note(f"{name}: {cell.column}", NOT_RECOMPUTED, "only its table's seal says whether it was edited")
         return
     again = rows[(rows[list(keys)].astype(str) == pd.Series({key: cell.row[key] for key in keys})).all(axis=1)]
     if again.empty:

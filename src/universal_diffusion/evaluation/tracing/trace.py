@@ -25,6 +25,7 @@ from universal_diffusion.evaluation.tracing.checks import (
 )
 from universal_diffusion.evaluation.tracing.evidence import archives, environment, verify_inputs, verify_model
 from universal_diffusion.evaluation.tracing.rebuilt import verify_row
+from universal_diffusion.evaluation.tracing.seal import SEAL
 from universal_diffusion.files import sha256
 
 SCORES = ("tables/table2.csv", "tables/table3.csv", "tables/targets.csv", "tables/comparisons.csv")
@@ -55,6 +56,7 @@ def trace(table: Path, names: Sequence[str]) -> Trace:
         known = ", ".join([*SCORES, "tables/own/<source>.csv", *SOURCES])
         raise InputError(table, "is not a table that can be traced", f"give one of {known}")
     cell = find(table, names)
+    _verify_table(study, name)
     if cell.row.get("origin") == "published":
         sections = _published(study, name, cell)
     elif name in SOURCES:
@@ -65,8 +67,26 @@ def trace(table: Path, names: Sequence[str]) -> Trace:
         sections = {title: lines for found in both for title, lines in _scored(study, found).items()}
     else:
         sections = _scored(study, score_rows(study, name, cell))
+    if cell.others:
+        sections["Other cells of these names"] = list(cell.others)
     sections["Configuration, commit, environment, seed"] = environment(study)
     return Trace(name, cell.row, cell.column, sections, tuple(study.checks))
+
+
+def _verify_table(study: Study, name: str) -> None:
+    """Compare the table itself with the seal that the study's end put on it."""
+    path = study.folder / SEAL
+    try:
+        sealed = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        study.note(SEAL, NOT_HERE, "nothing says whether this table was edited; `snakemake` makes it")
+        return
+    except ValueError as error:
+        raise InputError(path, f"is no seal ({error})", "run rule `seal` again") from None
+    if name in sealed:
+        study.verify(name, sealed[name])
+    else:
+        study.note(name, UNRECORDED, f"{SEAL} does not name it")
 
 
 def _scored(study: Study, found: Rows) -> dict[str, list[str]]:
