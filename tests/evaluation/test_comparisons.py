@@ -43,7 +43,7 @@ def test_a_pair_agrees_with_plain_computations(cases, rows):
     assert found["targets_difference"] == pytest.approx((sides[0] - sides[1]).mean().mean())
     assert found["p_value"] == pytest.approx(wilcoxon(by_patient).pvalue) == pytest.approx(2 / 2**8)
     assert found["rank_biserial"] == -1
-    assert (found["n_targets"], found["n_single_targets"], found["n_pairs"]) == (7, 0, 56)
+    assert (found["n_targets"], found["n_thin_targets"], found["n_pairs"]) == (7, 0, 56)
     assert found["targets_low"] < found["targets_difference"] < found["targets_high"] < 0
 
 
@@ -51,10 +51,15 @@ def test_p_values_are_corrected_within_a_table_and_decide_together_with_both_int
     block = rows[(rows["cohort"] == "validation and test") & (rows["measure"] == "dice")]
     assert block["p_holm"].to_numpy() == pytest.approx(multipletests(block["p_value"], method="holm")[1])
     assert of_pair(block, "noise_clip", "mask_clip", "validation and test")["finding"] == comparisons.LOWER
-    assert (block.loc[block["targets_low"] * block["targets_high"] < 0, "finding"] == comparisons.SPANS).all()
+    spanning = block["targets_low"] * block["targets_high"] < 0
+    assert block.loc[spanning, "finding"].str.startswith("no difference shown: interval of the mean of target").all()
     uncorrected = of_pair(rows, "noise_clip", "mask_clip")
     assert uncorrected["p_value"] < 0.05 <= uncorrected["p_holm"]
     assert uncorrected["finding"] == comparisons.UNCORRECTED
+
+
+def spans(averages: str) -> str:
+    return comparisons.SPANS.format(averages=averages)
 
 
 @pytest.mark.parametrize(
@@ -64,13 +69,16 @@ def test_p_values_are_corrected_within_a_table_and_decide_together_with_both_int
         ((-0.2, -0.1), (-0.3, -0.1), 0.04, comparisons.LOWER),
         ((0.01, 0.2), (0.02, 0.3), 0.05, comparisons.UNCORRECTED),
         ((0.01, 0.2), (0.02, 0.3), np.nan, comparisons.UNCORRECTED),
-        ((-0.01, 0.2), (0.02, 0.3), 0.001, comparisons.SPANS),
-        ((0.01, 0.2), (-0.3, -0.1), 0.001, comparisons.SPANS),
-        ((0.0, 0.0), (0.0, 0.0), np.nan, comparisons.SPANS),
+        ((-0.01, 0.2), (0.02, 0.3), 0.001, spans("mean of target means")),
+        ((0.01, 0.2), (-0.02, 0.3), 0.001, spans("mean over cases")),
+        ((0.01, 0.2), (-0.3, -0.1), 0.001, comparisons.APART),
+        ((0.0, 0.0), (0.0, 0.0), np.nan, spans("mean of target means and of the mean over cases")),
+        ((np.nan, np.nan), (0.02, 0.3), 0.04, comparisons.HIGHER),
+        ((np.nan, np.nan), (-0.02, 0.3), 0.04, spans("mean over cases")),
         ((np.nan, np.nan), (np.nan, np.nan), 0.001, comparisons.UNTESTED),
     ],
 )
-def test_a_finding_needs_both_intervals_and_the_corrected_test(targets, every, corrected, told):
+def test_a_finding_needs_every_interval_and_the_corrected_test(targets, every, corrected, told):
     bounds = dict(zip(("targets_low", "targets_high", "cases_low", "cases_high"), (*targets, *every), strict=True))
     assert comparisons.finding(SimpleNamespace(**bounds, p_holm=corrected)) == told
 
@@ -87,9 +95,9 @@ def test_printed_tables_say_what_is_not_shown_and_that_each_system_was_trained_o
     printed = comparisons.printed_tables(rows, "a toy")
     text = tables.markdown(*printed)
     assert len(printed) == 6
-    assert comparisons.SPANS in text
+    assert spans("mean of target means and of the mean over cases") in text
     assert text.count("Each system was trained once") == 6
-    assert "0 of the 7 targets are held by a single patient" in text
+    assert "0 of the 7 targets are held by fewer than 5 patients" in text
 
 
 def test_an_absent_target_makes_no_pair_and_a_study_without_a_test_set_an_empty_table(cases):

@@ -137,6 +137,13 @@ def test_table_3_is_measured_a_second_time_without_the_patients_whose_copies_sta
     assert all(remarks[0] in each.notes for each in printed)
 
 
+def test_a_test_patient_of_whom_a_copy_was_trained_on_is_left_out_where_systems_are_compared(cases):
+    scores, patients = named(cases, SplitRow("msd03", "msd", "liver_99", "case_3@ircadb", "train", ""))
+    left = patients.untrained(cases)
+    pd.testing.assert_frame_equal(left, scores[(scores["source"] != "ircadb") | (scores["case"] != "case_3")])
+    assert len(left) < len(scores)
+
+
 def test_a_validation_patient_that_is_trained_on_stops_the_tables(cases):
     copy = SplitRow("btcv", "btcv", "img1", "case_0@msd03", "train", "")
     with pytest.raises(InputError, match="msd03/case_0 for validation and a copy of it for training"):

@@ -41,6 +41,11 @@ class Patients:
         places = zip(cases["source"], cases["case"], strict=True)
         return cases.assign(patient=[self.rows[place].group for place in places])
 
+    def untrained(self, cases: pd.DataFrame) -> pd.DataFrame:
+        """Score rows with a column `patient` (`named`), without the patients of whom a scan was trained on."""
+        named = self.named(cases)
+        return named[~named["patient"].isin(self.trained)]
+
 
 def read_patients(splits: Path) -> Patients:
     """Read `splits.csv`. Raises InputError if a validation patient is trained on as well."""

@@ -1,8 +1,12 @@
 """Means that carry their n and their interval, and paired comparisons of two systems.
 
-All intervals are 95 % percentile bootstrap intervals over patients. Copies of a scan and several scans of a patient are
-one unit (`patients.Patients` tells who they show): their values are averaged first, and where several targets are
-averaged, a patient is drawn with all of them, so that masks of the same body are not taken for independent.
+All intervals are 95 % expanded percentile bootstrap intervals over patients (Hesterberg 2015, "What Teachers Should
+Know About the Bootstrap"): plain percentiles are too narrow for few patients, so percentiles are taken as far out as
+makes the interval of a normal mean as wide as Student's. Where no bootstrap holds what it says, there is no interval:
+below `FEWEST` patients, and for a mean of target means below `FEWEST_PER_COLUMN` patients of any target. Copies of a
+scan and several scans of a patient are one unit (`patients.Patients` tells who they show): their values are averaged
+first, and where several targets are averaged, a patient is drawn with all of them, so that masks of the same body are
+not taken for independent.
 """
 
 from collections.abc import Callable
@@ -10,18 +14,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata, wilcoxon
+from scipy.stats import norm, rankdata, t, wilcoxon
 
 from universal_diffusion.errors import InputError
 from universal_diffusion.evaluation.scoring.cases import SCORED
 
 RESAMPLES = 2000
-LEVEL = 95.0
+LEVEL = 0.95
+FEWEST = 6  # patients; below, intervals hold the truth less often than they say, and Wilcoxon's test cannot reach 0.05
+FEWEST_PER_COLUMN = 5  # patients of a target; below, its spread hardly enters the interval of a mean of target means
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A statistic of n patients and its interval from `low` to `high`, NaN where n is below 2."""
+    """A statistic of n patients and its interval from `low` to `high`, NaN where n is too small."""
 
     value: float
     low: float
@@ -51,10 +57,10 @@ def summarise(values: np.ndarray, generator: np.random.Generator) -> Summary:
     defined = defined[~np.isnan(defined)]
     if len(defined) == 0:
         return Summary(np.nan, np.nan, np.nan, 0)
-    if len(defined) == 1:
-        return Summary(float(defined[0]), np.nan, np.nan, 1)
+    if len(defined) < FEWEST:
+        return Summary(float(defined.mean()), np.nan, np.nan, len(defined))
     drawn = generator.integers(len(defined), size=(RESAMPLES, len(defined)))
-    return Summary(float(defined.mean()), *_interval(defined[drawn].mean(axis=1)), len(defined))
+    return Summary(float(defined.mean()), *_interval(defined[drawn].mean(axis=1), len(defined)), len(defined))
 
 
 def patient_table(cases: pd.DataFrame, measure: str = "dice", pooled: bool = False) -> pd.DataFrame:
@@ -103,14 +109,14 @@ def bootstrap(table: pd.DataFrame, statistic: Callable[[np.ndarray], float], gen
     """
     table = table.dropna(how="all").sort_index()
     values, strata = table.to_numpy(float), _strata(table)
-    if strata is None:
+    if strata is None or (statistic is mean_of_column_means and _thin(values)):
         return Summary(statistic(values) if len(values) else np.nan, np.nan, np.nan, len(values))
     means, resampled = _column_means(values), []
     for _ in range(RESAMPLES):
         drawn = values[np.concatenate([generator.choice(members, len(members)) for members in strata])]
         lost = np.isnan(drawn).all(axis=0)
         resampled.append(statistic(np.vstack([drawn, np.where(lost, means, np.nan)]) if lost.any() else drawn))
-    return Summary(statistic(values), *_interval(np.array(resampled)), len(values))
+    return Summary(statistic(values), *_interval(np.array(resampled), len(values), len(strata)), len(values))
 
 
 def averages(table: pd.DataFrame, generator: np.random.Generator) -> tuple[Summary, Summary]:
@@ -129,9 +135,10 @@ def averages(table: pd.DataFrame, generator: np.random.Generator) -> tuple[Summa
     sums, counts = times @ np.nan_to_num(values), times @ ~np.isnan(values)
     own = np.broadcast_to(_column_means(values), sums.shape)
     means = np.divide(sums, counts, out=own.copy(), where=counts > 0)
-    resampled = np.nanmean(means, axis=1), sums.sum(axis=1) / counts.sum(axis=1)
-    pairs = zip(statistics, resampled, strict=True)
-    return tuple(Summary(statistic(values), *_interval(drawn), len(values)) for statistic, drawn in pairs)
+    of_columns = np.full(RESAMPLES, np.nan) if _thin(values) else np.nanmean(means, axis=1)
+    pairs = zip(statistics, (of_columns, sums.sum(axis=1) / counts.sum(axis=1)), strict=True)
+    bounds = ((statistic, _interval(drawn, len(values), len(strata))) for statistic, drawn in pairs)
+    return tuple(Summary(statistic(values), *interval, len(values)) for statistic, interval in bounds)
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame, generator: np.random.Generator) -> Comparison:
@@ -143,10 +150,14 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, generator: np.random.Gene
 
 
 def paired_p_value(differences: np.ndarray) -> float:
-    """Two-sided Wilcoxon signed-rank p-value of paired `differences` (N,); NaN if none is defined and non-zero."""
+    """Two-sided Wilcoxon signed-rank p-value of paired `differences` (N,); NaN if none is defined and non-zero.
+
+    Differences of zero are left out first, as Wilcoxon did. Of what is left the p-value is exact up to 50 differences
+    of unlike size (with ties up to 13), else a normal approximation.
+    """
     defined = np.asarray(differences, float)
-    defined = defined[~np.isnan(defined)]
-    return float(wilcoxon(defined).pvalue) if np.any(defined != 0) else float("nan")
+    defined = defined[~np.isnan(defined) & (defined != 0)]
+    return float(wilcoxon(defined).pvalue) if len(defined) else float("nan")
 
 
 def rank_biserial(differences: np.ndarray) -> float:
@@ -170,12 +181,21 @@ def _strata(table: pd.DataFrame) -> list[np.ndarray] | None:
     """Row numbers of each stratum, or None if one of them, or the whole table, is too small to be resampled."""
     first = table.index.get_level_values(0).to_numpy()
     strata = list(pd.Series(range(len(table))).groupby(first).indices.values())
-    return strata if strata and min(map(len, strata)) > 1 else None
+    return strata if len(table) - len(strata) + 1 >= FEWEST and min(map(len, strata)) > 1 else None
 
 
-def _interval(resampled: np.ndarray) -> tuple[float, float]:
+def _thin(values: np.ndarray) -> bool:
+    """Whether a column that has values has too few for its spread to count."""
+    counts = (~np.isnan(values)).sum(axis=0)
+    return bool(np.any((counts > 0) & (counts < FEWEST_PER_COLUMN)))
+
+
+def _interval(resampled: np.ndarray, n: int, strata: int = 1) -> tuple[float, float]:
+    """Percentiles of what was drawn from n rows in `strata`, as far out as makes up for n - strata in place of n."""
     defined = resampled[~np.isnan(resampled)]
     if len(defined) == 0:
         return float("nan"), float("nan")
-    low, high = np.percentile(defined, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
+    free = n - strata
+    tail = norm.cdf(np.sqrt(n / free) * t.ppf((1 - LEVEL) / 2, free))
+    low, high = np.quantile(defined, [tail, 1 - tail])
     return float(low), float(high)

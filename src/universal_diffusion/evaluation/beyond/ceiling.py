@@ -20,7 +20,7 @@ from universal_diffusion.targets import all_targets
 COLUMNS = ["factor", "source", "case", "target", "dice", "truth_voxels"]
 NOTES = (
     "Dice in per cent of the decoded against the encoded mask, on the harmonised grid: mean and least over the "
-    "validation cases that hold the target, n of them. Voxels: mean size of their masks.",
+    "validation cases that hold the target, n of them, copies of a scan counted each. Voxels: their masks' mean size.",
     "f: how many times smaller than the mask its latent is along each axis, with equally many channels. The denoisers "
     "work at the smallest f; the other auto-encoder is trained in as many steps, for this comparison only.",
 )

@@ -19,7 +19,7 @@ from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.multiplicity import holm
 from universal_diffusion.evaluation.patients import read_patients
 from universal_diffusion.evaluation.scoring.cases import of_system, read_cases
-from universal_diffusion.evaluation.statistics import Comparison, compare, patient_table
+from universal_diffusion.evaluation.statistics import FEWEST, FEWEST_PER_COLUMN, Comparison, compare, patient_table
 from universal_diffusion.randomness import numpy_generator
 from universal_diffusion.systems import SYSTEMS, system_of
 
@@ -29,33 +29,34 @@ MEASURES = {
     "dice_harmonised": "Dice, harmonised grid",
     "surface_dice": "normalised surface Dice, CT's own grid",
 }
-COLUMNS = ["cohort", "measure", "first", "second", "n", "n_targets", "n_single_targets", "n_pairs"]
+COLUMNS = ["cohort", "measure", "first", "second", "n", "n_targets", "n_thin_targets", "n_pairs"]
 COLUMNS += [f"{average}_{name}" for average in ("targets", "cases") for name in ("difference", "low", "high")]
 COLUMNS += ["p_value", "p_holm", "rank_biserial", "finding"]
 HEADINGS = ["First", "Second", "n", "Mean of target means", "Mean over cases", "r", "p", "Holm", "Finding"]
 ALPHA = 0.05
-UNTESTED, SPANS, UNCORRECTED, HIGHER, LOWER = (
-    "not testable: fewer than two patients",
-    "no difference shown: interval spans zero",
+UNTESTED, SPANS, APART, UNCORRECTED, HIGHER, LOWER = (
+    f"not testable: fewer than {FEWEST} patients",
+    "no difference shown: interval of the {averages} spans zero",
+    "no difference shown: the two averages lie on opposite sides of zero",
     "no difference shown: corrected p not below 0.05",
     "first higher",
     "first lower",
 )
-SINGLE = (
-    "{single} of the {targets} targets are held by a single patient. A target that a draw leaves without patients "
-    "keeps its mean in it: such targets add no width to the interval of the mean of target means, which is too narrow "
-    "by that."
+AVERAGES = {"targets": "mean of target means", "cases": "mean over cases"}
+THIN = (
+    f"{{thin}} of the {{targets}} targets are held by fewer than {FEWEST_PER_COLUMN} patients. Where one is, the mean "
+    "of target means has no interval: the spread of such targets would hardly enter it."
 )
 NOTES = (
     "Differences (first less second) in points, with 95 % bootstrap intervals over patients: of the mean of target "
-    "means, and of the mean over all cases and targets. n: patients whose truth holds a target; the scans of one "
-    "patient, copies included, count once.",
+    "means, and of the mean over all cases and targets. n: patients whose truth holds a target and of whom no scan was "
+    "trained on; the scans of one patient, copies included, count once.",
     "p: Wilcoxon's signed-rank test, two-sided, of the patients' mean differences; Holm: corrected for all pairs of "
     "systems of this table. With fewer than six patients, p cannot fall below 0.05 whatever the difference.",
     "r: matched-pairs rank-biserial correlation of the same differences; 1: every patient speaks for the first system, "
     "-1: for the second.",
-    "First higher or lower: both intervals on the same side of zero and the corrected p below 0.05. No difference "
-    "shown is not equality shown.",
+    "First higher or lower: every interval there is on the same side of zero and the corrected p below 0.05. No "
+    "difference shown is not equality shown.",
     "Each system was trained once: all this is about how patients differ, not about how another training would.",
 )
 
@@ -67,8 +68,8 @@ def comparison_rows(cases: pd.DataFrame, study_seed: int) -> pd.DataFrame:
         cases: score rows with their patients (`patients.Patients.named`).
 
     Returns:
-        `COLUMNS`: n patients, n_single_targets held by one of them, n_pairs of (patient, target); differences of the
-        mean of target means (`targets_*`) and of the mean over cases (`cases_*`), as fractions, with their intervals.
+        `COLUMNS`: n patients, n_thin_targets held by too few for an interval, n_pairs of (patient, target); differences
+        of the mean of target means (`targets_*`) and of the mean over cases (`cases_*`), as fractions, with intervals.
     """
     held = cases[cases["truth_ml"] > 0]
     blocks = [
@@ -88,7 +89,8 @@ def _block(cohort: str, measure: str, held: pd.DataFrame, study_seed: int) -> pd
         generator = numpy_generator(study_seed, "bootstrap", "comparisons", cohort, measure, first, second)
         rows.append(
             {"cohort": cohort, "measure": measure, "first": first, "second": second}
-            | {"n_targets": int((pairs.sum() > 0).sum()), "n_single_targets": int((pairs.sum() == 1).sum())}
+            | {"n_targets": int((pairs.sum() > 0).sum())}
+            | {"n_thin_targets": int(pairs.sum().between(1, FEWEST_PER_COLUMN - 1).sum())}
             | {"n_pairs": int(pairs.to_numpy().sum())}
             | _figures(compare(found[first], found[second], generator))
         )
@@ -114,16 +116,23 @@ def _figures(comparison: Comparison) -> dict[str, float]:
 
 
 def finding(row) -> str:
-    """What a row shows: higher or lower only if both intervals and the corrected test agree."""
-    bounds = np.array([[row.targets_low, row.targets_high], [row.cases_low, row.cases_high]])
-    if np.isnan(bounds).any():
+    """What a row shows: higher or lower only if every interval there is and the corrected test agree."""
+    intervals = {side: (getattr(row, f"{side}_low"), getattr(row, f"{side}_high")) for side in AVERAGES}
+    sides = {side: _side(*bounds) for side, bounds in intervals.items() if not np.isnan(bounds).any()}
+    if not sides:
         return UNTESTED
-    above, below = (bounds > 0).all(), (bounds < 0).all()
-    if not (above or below):
-        return SPANS
+    if spanning := [AVERAGES[side] for side, sign in sides.items() if sign == 0]:
+        return SPANS.format(averages=" and of the ".join(spanning))
+    if len(set(sides.values())) > 1:
+        return APART
     if not row.p_holm < ALPHA:
         return UNCORRECTED
-    return HIGHER if above else LOWER
+    return HIGHER if set(sides.values()) == {1} else LOWER
+
+
+def _side(low: float, high: float) -> int:
+    """1 or -1 for an interval above or below zero, 0 for one that touches it."""
+    return int(low > 0) - int(high < 0)
 
 
 def printed_tables(rows: pd.DataFrame, cohort: str) -> list[tables.Printed]:
@@ -154,7 +163,7 @@ def _printed(number: int, own: pd.DataFrame, parts: str, measure: str, cohort: s
     )
     caption = f"Systems compared on the same patients ({parts}), {MEASURES[measure]} (points): {cohort}."
     label = f"tab:comparisons-{number + 1}"
-    told = [SINGLE.format(single=row.n_single_targets, targets=row.n_targets) for row in own.head(1).itertuples()]
+    told = [THIN.format(thin=row.n_thin_targets, targets=row.n_targets) for row in own.head(1).itertuples()]
     return tables.Printed(texts, tables.unmarked(texts), caption, (*told, *NOTES), label)
 
 
@@ -177,8 +186,8 @@ def main() -> None:
     parser.add_argument("--study-seed", type=int, required=True, help="the configuration's `seed`")
     tables.add_outputs(parser)
     arguments = parser.parse_args()
-    cases = read_patients(arguments.splits).named(read_cases(arguments.cases))
-    rows = comparison_rows(cases, arguments.study_seed)
+    patients = read_patients(arguments.splits)
+    rows = comparison_rows(patients.untrained(read_cases(arguments.cases)), arguments.study_seed)
     tables.write_outputs(arguments, rows, *printed_tables(rows, arguments.cohort))
 
 

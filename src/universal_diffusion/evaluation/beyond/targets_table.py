@@ -15,7 +15,7 @@ from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.patients import read_patients
 from universal_diffusion.evaluation.scoring.cases import HARMONISED, UNCERTAINTY, of_system, read_cases
-from universal_diffusion.evaluation.statistics import patient_table, summarise
+from universal_diffusion.evaluation.statistics import FEWEST, patient_table, summarise
 from universal_diffusion.randomness import numpy_generator
 from universal_diffusion.systems import SYSTEMS, System, system_of
 from universal_diffusion.targets import Target, all_targets
@@ -24,7 +24,8 @@ MEANS = ("surface_dice", "hd95_mm", *HARMONISED, "dice_clip_universal", "volume_
 OUTCOMES = ("scored", "missed", "false_positive", "both_empty")
 NOTES = (
     "Mean Dice in per cent over validation and test patients on the CT's own grid, [95 % bootstrap interval over "
-    "patients], their number in brackets; 0 for a prediction where the target is absent, no Dice where target and "
+    f"patients, from {FEWEST} of them on], their number in brackets; patients of whom a scan was trained on are left "
+    "out; 0 for a prediction where the target is absent, no Dice where target and "
     "prediction are both empty. The scans of one patient, copies included, are averaged first.",
     "Best of a target in bold, second-best underlined; marks go by the mean alone. Each system was trained once.",
 )
@@ -143,7 +144,7 @@ def main() -> None:
     parser.add_argument("--study-seed", type=int, required=True, help="the configuration's `seed`")
     tables.add_outputs(parser)
     arguments = parser.parse_args()
-    cases = read_patients(arguments.splits).named(read_cases(arguments.cases))
+    cases = read_patients(arguments.splits).untrained(read_cases(arguments.cases))
     if arguments.source:
         cases = cases[cases["source"] == arguments.source]
     rows = target_rows(cases, arguments.study_seed)

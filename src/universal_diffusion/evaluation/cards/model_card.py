@@ -45,7 +45,7 @@ def ceilings(path: Path, card: dict) -> pd.Series:
 def scores_of(record: Record, system: System, cases: Path, ceiling: Path, sampling: Segmentation) -> own.Scores:
     """What was scored of a system; a variant has a ceiling and samples, a baseline neither."""
     seed = record.provenance["seed"]
-    mine = of_system(patients_of(record.splits).named(read_cases(cases)), system)
+    mine = of_system(patients_of(record.splits).untrained(read_cases(cases)), system)
     rows = target_rows(mine, seed)
     rows = rows[rows["system"] == system.key].reset_index(drop=True)
     limits = (ceilings(ceiling, record.card), sampling) if system.variant else (None, None)

@@ -11,7 +11,14 @@ from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.paper.published import read_published
 from universal_diffusion.evaluation.patients import Patients, read_patients
 from universal_diffusion.evaluation.scoring.cases import of_system, read_cases
-from universal_diffusion.evaluation.statistics import Summary, averages, patient_table, summarise
+from universal_diffusion.evaluation.statistics import (
+    FEWEST,
+    FEWEST_PER_COLUMN,
+    Summary,
+    averages,
+    patient_table,
+    summarise,
+)
 from universal_diffusion.randomness import numpy_generator
 from universal_diffusion.systems import System
 
@@ -20,9 +27,8 @@ AVERAGE, ALL_CASES = "average", "all cases"
 UNIT = "The scans of one patient, copies included, are averaged first and count once."
 ONCE = "Each system was trained once: an interval says how far patients differ, not how far another training would."
 INTERVALS = (
-    "Mean [95 % bootstrap interval over patients] (n patients). No interval: fewer than two patients, or in an average "
-    "a source with a single one. A target that a draw leaves without patients keeps its mean in it: targets of one "
-    "patient add no width."
+    f"Mean [95 % bootstrap interval over patients] (n patients). No interval: fewer than {FEWEST} patients; in an "
+    f"average, a source with a single one, or in the mean of target means a target with fewer than {FEWEST_PER_COLUMN}."
 )
 
 
