@@ -15,6 +15,10 @@ report: "workflow/report/study.rst"
 include: "workflow/rules/common.smk"
 
 
+if workflow.is_main_process:
+    find_run()
+
+
 pathvars:
     results=f"results/{study.study}",
     logs="<results>/logs",
@@ -43,7 +47,7 @@ ARTEFACTS = [
     *collect("<results>/tables/own/{source}.{kind}", source=own_sources(), kind=PRINTED),
     *collect("<results>/figures/figure{number}.{kind}", number=[1, 2], kind=["png", "svg"]),
     *collect("<results>/figures/{name}.{kind}", name=FIGURES, kind=["png", "svg"]),
-    *collect("<results>/tables/{name}.{kind}", name=["sampling", "sampling_seconds"], kind=["csv", "md"]),
+    *collect("<results>/tables/{name}.{kind}", name=["sampling", "sampling_seconds"], kind=PRINTED),
     *collect("<results>/models/{model}/README.md", model=MODELS),
     *collect("<results>/claims.{kind}", kind=PRINTED),
     "<results>/claims_rows.csv",
@@ -71,6 +75,9 @@ include: "workflow/rules/leakage.smk"
 include: "workflow/rules/benchmarks.smk"
 
 
+take_build(workflow.rules)
+
+
 rule all:
     default_target: True
     input:
@@ -85,6 +92,10 @@ rule benchmarks:
             "benchmarks/{name}.md",
             name="store layouts harmonise plan scoring training space inference segmentation presets large_ct".split(),
         ),
+
+
+onstart:
+    begin_run()
 
 
 onerror:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "requirements.lock", "workflow", "config", "envs", "src")
+PARTS = ("Snakefile", "requirements.lock", "workflow", "profiles", "config", "envs", "src")
 
 
 class Project:

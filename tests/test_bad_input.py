@@ -25,6 +25,7 @@ import pydicom
 import pytest
 import pyzipper
 
+from universal_diffusion.checksums import SUMS, hashes, write_sums
 from universal_diffusion.method.bundle import Networks, build_autoencoder, build_denoiser
 from universal_diffusion.method.weights import save_model
 from universal_diffusion.phantom.write import write
@@ -403,13 +404,17 @@ def test_predictions_missing_or_damaged(volumes, tmp_path, refusal):
     assert_says(refusal("evaluation.scoring.score", *arguments), "msd09/spleen_", "hold no folder")
     for case in ("spleen_2", "spleen_6"):
         (tmp_path / "msd09" / case).mkdir(parents=True)
+    again = "rule `predict_baseline` remakes it"
+    assert_says(refusal("evaluation.scoring.score", *arguments), tmp_path / SUMS, f"cannot be read.*{again}")
+    write_sums(tmp_path, {})
     line = refusal("evaluation.scoring.score", *arguments)
     assert_says(line, tmp_path / "msd09", r"spleen\.nii\.gz: is missing")
     for case in ("spleen_2", "spleen_6"):
         (tmp_path / "msd09" / case / "spleen.nii.gz").write_bytes(gzip.compress(b"x"))
-    assert_says(
-        refusal("evaluation.scoring.score", *arguments), tmp_path / "msd09", f"{WHOLE}.*run the rule that predicts"
-    )
+    line = refusal("evaluation.scoring.score", *arguments)
+    assert_says(line, tmp_path / "msd09", f"is not the file that its shard's {SUMS}.*{again}")
+    write_sums(tmp_path, hashes(tmp_path, tmp_path.rglob("*.nii.gz")))
+    assert_says(refusal("evaluation.scoring.score", *arguments), tmp_path / "msd09", f"{WHOLE}.*{again}")
     assert not (tmp_path / "scores.csv").exists()
 
 
@@ -432,8 +437,6 @@ def test_volumes(volumes, tmp_path, refusal, damage):
         "evaluation.scoring.score": score(folder, volumes / "splits.csv", tmp_path, out),
         "baselines.prior_mask": ("--volumes", folder, "--splits", volumes / "splits.csv", "--output", out),
     }
-    if damage is flipped:  # hits the image, which scoring never reads
-        del steps["evaluation.scoring.score"]
     for step, arguments in steps.items():
         assert_says(refusal(step, *arguments), folder, r"\.h5: is (no whole volume|damaged)")
         assert not out.exists()

@@ -1,7 +1,6 @@
 """The command line: what it lists, what its help says, how it refuses."""
 
 import errno
-import json
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ import pytest
 
 from universal_diffusion import cli
 from universal_diffusion.errors import one_line_errors
+from universal_diffusion.method.weights import write_card
 from universal_diffusion.targets import all_targets
 
 CARD = {
@@ -46,11 +46,11 @@ def test_targets_lists_the_29_without_torch():
 
 
 def test_targets_of_a_model(tmp_path, capsys):
-    (tmp_path / "card.json").write_text(json.dumps(CARD))
+    write_card(tmp_path, CARD)
     cli.main(["targets", "--model", str(tmp_path)])
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["6", "25"]
     assert "is no model card" in refusal(capsys, "targets", "--model", str(tmp_path / "nowhere"))
-    (tmp_path / "card.json").write_text(json.dumps({"architecture": {"kind": "mask_autoencoder"}}))
+    write_card(tmp_path, {"architecture": {"kind": "mask_autoencoder"}})
     assert "holds no segmentation model" in refusal(capsys, "targets", "--model", str(tmp_path))
 
 

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from universal_diffusion.csv_tables import read_csv
-from universal_diffusion.evaluation.beyond.leakage_effect import read_leakage
 from universal_diffusion.evaluation.scoring.cases import COLUMNS, MEASURES, read_cases, write_cases
 from universal_diffusion.preparation.leakage import read_repeats
 from universal_diffusion.preparation.quality.report import _measured
@@ -40,7 +39,7 @@ def test_cases_of_any_name_travel_through_inventory_repeats_split_leakage_and_qu
     run("split", *tables, *given, "--output-splits", splits, "--output-leakage", audit)
     assert sorted(row.case for row in read_splits(splits) if row.part == "excluded") == sorted(NAMES)
     assert sorted(read_repeats(copies)["other_case"]) == sorted(NAMES)
-    leaked = read_leakage(audit)
+    leaked = read_csv(audit, str)
     assert sorted(leaked[leaked["source"] == "nan"]["case"]) == sorted(NAMES)
     cases = read_csv(inventory)
     (tmp_path / "measures").mkdir()

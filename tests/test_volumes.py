@@ -104,8 +104,8 @@ def test_any_labels_survive_their_coding(seed, unions):
 def test_stored_intensities_are_within_half_a_step(tmp_path, value):
     """Half of 1/2048: 2.5e-4 of the HU window."""
     original = replace(volume(), image=np.full((6, 5, 4), value, np.float32))
-    write_volume(tmp_path / "constant.h5", original)
-    with VolumeFile(tmp_path / "constant.h5") as file:
+    write_volume(tmp_path / "liver_0.h5", original)
+    with VolumeFile(tmp_path / "liver_0.h5") as file:
         assert abs(file.image_patch(0, 0, 0, 1).item() - value) <= 0.5 / IMAGE_STEPS
 
 

@@ -128,7 +128,7 @@ def test_wrong_configuration_stops_with_one_line(project, key, value, told):
     (project.folder / "wrong.yaml").write_text(yaml.safe_dump(_configuration() | {key: value}))
     run = project.snakemake("-n", "--configfile", "wrong.yaml")
     assert run.returncode != 0
-    assert re.fullmatch(rf"error: .*{told}.*\n", run.stderr), run.stderr
+    assert re.fullmatch(rf"Using workflow specific profile .*\nerror: .*{told}.*\n", run.stderr), run.stderr
 
 
 def test_kept_leakage_is_told_in_every_caption_and_can_be_compared(project):
@@ -209,7 +209,7 @@ def test_trainings_stand_in_for_their_shell():
     }
     trained = {name for name, rule in trainings.items() if "log.csv" in rule and "--study-seed" in rule}
     assert trained == {"mask_autoencoder", "image_autoencoder", "denoiser", "segresnet"}
-    assert all('"PYTHONPATH=src exec python -m ' in trainings[name] for name in trained)
+    assert all('"PYTHONPATH=src exec {resources.launcher} python -m ' in trainings[name] for name in trained)
 
 
 def test_profile_speaks_of_rules_that_exist():
@@ -218,6 +218,16 @@ def test_profile_speaks_of_rules_that_exist():
     assert set(profile["set-resources"]) <= set(known)
     asks_for_gpu = {name for name, rule in known.items() if re.search(r"\bgpu=", rule)}
     assert asks_for_gpu == {name for name, value in profile["set-resources"].items() if "slurm_partition" in value}
+    assert set(profile["groups"]) <= set(known)
+
+
+def test_workstation_gives_every_gpu_job_gpus_of_its_own():
+    """But benchmarks, which ask for so many cores that each runs alone."""
+    profile = yaml.safe_load((ROOT / "workflow/profiles/workstation/profile.yaml").read_text())
+    known = rules() | {name: rules()[base] for name, base in inherited().items()}
+    shared = {name for name, rule in known.items() if re.search(r"\bgpu=", rule) and "threads: 64" not in rule}
+    assert shared == {name for name, value in profile["set-resources"].items() if "gpus 1" in value["launcher"]}
+    assert all("exec {resources.launcher} python" in known[name] for name in shared)
 
 
 def _configuration() -> dict:

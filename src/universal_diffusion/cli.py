@@ -1,4 +1,4 @@
-"""The command line: `universal-diffusion targets`, `segment`, `view`, `check-dataset` and `trace`."""
+"""The command line: `universal-diffusion targets`, `segment`, `view`, `check-dataset`, `trace`, `doctor`, `costs`."""
 
 import argparse
 import sys
@@ -28,9 +28,16 @@ configuration, commit, environment and seeds. Hashes are verified, and the cell'
 Exit status 1 if anything differs from what the study recorded."""
 
 
+DOCTOR = """\
+Say what this machine lacks for a study, before it is run: disk, memory, GPU, credentials, weights, packages, conda and
+SLURM. Nothing is changed and nothing fetched; no credential's value is read out.
+
+Exit status 1 if anything is missing; each such line says what to do."""
+
+
 @one_line_errors
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exit status 0, 2 with one line on what was wrong, 1 for CTs or datasets with problems."""
+    """Run the command line; exit status 0, 2 with one line on what was wrong, 1 for what was examined with problems."""
     parsed = _parser().parse_args(arguments)
     parsed.command(parsed)
 
@@ -46,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_view(commands)
     _add_check_dataset(commands)
     _add_trace(commands)
+    _add_doctor(commands)
+    _add_costs(commands)
     return parser
 
 
@@ -96,6 +105,44 @@ def _add_trace(commands) -> None:
     parser.add_argument("--cell", nargs="+", required=True, metavar="NAME", help="its column and row, by key or label")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_trace)
+
+
+def _add_doctor(commands) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="say what this machine lacks for a study",
+        description=DOCTOR,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--configfile",
+        type=Path,
+        default=Path("config/config.yaml"),
+        metavar="FILE",
+        help="the study, as for snakemake; %(default)s without it",
+    )
+    parser.add_argument("--profile", type=Path, metavar="DIR", help="the Snakemake profile that will run it")
+    parser.add_argument("--use-conda", action="store_true", help="its rules will run in conda environments")
+    parser.add_argument("--online", action="store_true", help="ask the servers of what is still to be fetched")
+    parser.set_defaults(command=_doctor)
+
+
+def _add_costs(commands) -> None:
+    parser = commands.add_parser(
+        "costs",
+        help="say what a study costs: disk, time and money",
+        description="Print, in Markdown, what a study costs before it is run: disk, time and money (docs/costs.md).",
+    )
+    parser.add_argument(
+        "--configfile",
+        type=Path,
+        default=Path("config/paper.yaml"),
+        metavar="FILE",
+        help="the study; %(default)s without it",
+    )
+    parser.add_argument("--price", type=float, default=2.5, metavar="N", help="of a GPU-hour; %(default)s, assumed")
+    parser.add_argument("--currency", default="USD", metavar="NAME", help="%(default)s without it")
+    parser.set_defaults(command=_costs)
 
 
 def _targets(arguments: argparse.Namespace) -> None:
@@ -155,6 +202,18 @@ def _trace(arguments: argparse.Namespace) -> None:
     print(as_json(traced) if arguments.json else printed(traced))
     if not traced.sound:
         raise SystemExit(1)
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from universal_diffusion.doctor.command import run
+
+    run(arguments)
+
+
+def _costs(arguments: argparse.Namespace) -> None:
+    from universal_diffusion.costs.page import run
+
+    run(arguments)
 
 
 if __name__ == "__main__":

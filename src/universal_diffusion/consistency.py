@@ -1,6 +1,7 @@
 """Whether the values of a configuration can be used at all and fit together, told before any job starts."""
 
 import math
+import re
 from dataclasses import fields, is_dataclass
 
 from universal_diffusion.errors import InputError
@@ -21,6 +22,9 @@ FRACTIONS = {
 def check(study: Study) -> None:
     """Raise InputError, naming the key, for the first value that no step could use."""
     _check_values(study, "configuration")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", study.study):
+        remedy = "give letters, digits, _, - and . (it names a folder below results, and stands in shell commands)"
+        raise InputError("configuration.study", f"is {study.study!r}", remedy)
     low, high = study.preparation.hu_window
     if not low < high:
         raise InputError("configuration.preparation.hu_window", f"is [{low:g}, {high:g}]", "give [lower, higher]")

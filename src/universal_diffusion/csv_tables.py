@@ -6,6 +6,8 @@ from types import MappingProxyType
 
 import pandas as pd
 
+from universal_diffusion.checksums import check_hash
+
 _SCANS = [f"{whose}{name}" for whose in ("", "other_", "matched_") for name in ("source", "case")]
 NAMES = (*_SCANS, "dataset", "group", "target")  # columns that are text wherever they stand
 
@@ -24,7 +26,9 @@ def read_csv(
 
     Raises:
         OSError, ValueError: as `pandas.read_csv`, for a file that is no such table.
+        InputError: it is not the table that the hash beside it is of.
     """
+    check_hash(path)
     told = kinds if isinstance(kinds, type) else dict.fromkeys(NAMES, str) | dict(kinds)
     table = pd.read_csv(path, dtype=told, usecols=columns, keep_default_na=False, na_values=[""])
     text = table.select_dtypes("str").columns

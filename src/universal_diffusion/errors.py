@@ -70,4 +70,10 @@ def one_line_errors(main: Callable[..., None]) -> Callable[..., None]:
 
 def _line(error: InputError | OSError) -> str | None:
     told = of_the_disk(error) if isinstance(error, OSError) else error
-    return None if told is None else "error: " + " ".join(part.strip() for part in str(told).splitlines())
+    return None if told is None else f"error: {one_line(str(told))}"
+
+
+def one_line(text: str) -> str:
+    """A text in one line, with "?" for what a terminal would obey instead of showing (control characters)."""
+    line = " ".join(part.strip() for part in text.splitlines())
+    return "".join(letter if letter.isprintable() else "?" for letter in line)

@@ -5,6 +5,10 @@ second from posterior to anterior, the third from inferior to superior (so the l
 slices come first and each is a chunk of its own (deflated, checksummed), so that a 2-D patch is read without reading
 the volume. The image is stored in steps of 1/2048 of the HU window, labels as codes of the unions of targets that
 occur in the case: `snakemake benchmarks` measures this layout against others.
+
+Every read is checked. A volume that is read whole, or whose labels are, is first compared with the SHA-256 in the
+file's first line (`hdf5_seal`). Opening it, and reading slices and patches, relies on the checksums (32 bits) that HDF5
+keeps of every chunk and every header: all that is read then lies in either.
 """
 
 from dataclasses import dataclass, field
@@ -17,11 +21,13 @@ import numpy as np
 
 from universal_diffusion.errors import InputError
 from universal_diffusion.files import whole_file
+from universal_diffusion.hdf5_seal import BLOCK, check_seal, seal
 from universal_diffusion.label_codes import encode, slice_counts
 from universal_diffusion.native_hu import BINS
 from universal_diffusion.targets import Target
 
-FORMAT = 2
+FORMAT = 3
+REMEDY = "delete its folder and run again: rule `harmonise` remakes it"
 IMAGE_STEPS = 2048  # of the HU window
 SLICE_PRINT = np.dtype([("axis", "u1"), ("level", "<i2"), ("digest", "<u8")])
 
@@ -83,20 +89,35 @@ def write_volume(path: Path, volume: Volume) -> None:
     """
     if volume.image.min() < 0 or volume.image.max() > 1:
         raise ValueError(f"the image of {volume.source} {volume.case} leaves [0, 1]")
-    with whole_file(path) as partial, h5py.File(partial, "w", libver="v112", track_order=False) as file:
-        file.attrs.update(
-            format=FORMAT,
-            source=volume.source,
-            case=volume.case,
-            annotated="|".join(volume.annotated),
-            fingerprint=volume.fingerprint,
-        )
-        _write_slices(file, "image", np.rint(volume.image * IMAGE_STEPS).astype(np.uint16), volume.grid)
-        unions, codes = _write_labels(file, "labels", volume.labels, volume.grid)
-        _write_labels(file, "native_labels", volume.native_labels, volume.native_grid)
-        file.create_dataset("slice_counts", data=slice_counts(unions, codes), track_times=False)
-        file.create_dataset("native_hu", data=volume.native_hu, track_times=False)
-        file.create_dataset("slice_prints", data=volume.slice_prints, track_times=False)
+    with whole_file(path) as partial:
+        with h5py.File(partial, "w", libver="v112", track_order=False, userblock_size=BLOCK) as file:
+            _write(file, volume)
+        seal(partial)
+
+
+def _write(file: h5py.File, volume: Volume) -> None:
+    file.attrs["format"] = FORMAT
+    for name in ("source", "case", "fingerprint"):
+        _write_text(file, name, getattr(volume, name))
+    _write_text(file, "annotated", "|".join(volume.annotated))
+    _write_slices(file, "image", np.rint(volume.image * IMAGE_STEPS).astype(np.uint16), volume.grid)
+    unions, codes = _write_labels(file, "labels", volume.labels, volume.grid)
+    _write_labels(file, "native_labels", volume.native_labels, volume.native_grid)
+    _write_small(file, "slice_counts", slice_counts(unions, codes))
+    _write_small(file, "native_hu", volume.native_hu)
+    _write_small(file, "slice_prints", volume.slice_prints)
+
+
+def _write_text(file: h5py.File, name: str, text: str) -> None:
+    """Of fixed length, which HDF5 keeps in a header with a checksum; other texts lie where none is."""
+    content = text.encode()
+    file.attrs.create(name, content, dtype=h5py.string_dtype("utf-8", max(1, len(content))))
+
+
+def _write_small(file: h5py.File, name: str, array: np.ndarray) -> None:
+    """As one chunk with a checksum."""
+    chunked = {"chunks": array.shape, "fletcher32": True} if array.size else {}
+    file.create_dataset(name, data=array, track_times=False, **chunked)
 
 
 def _write_labels(file: h5py.File, name: str, labels: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -127,42 +148,44 @@ class VolumeFile:
     """A case in the store, opened for reading; use it as a context manager or keep it open while training."""
 
     def __init__(self, path: Path):
-        self.path = Path(path)
+        self.path, self._verified = Path(path), False
         try:
             self._file = h5py.File(self.path, "r", rdcc_nbytes=0)  # no slice is read twice: nothing to keep
-            attributes = dict(self._file.attrs)
+            attributes = self._file.attrs
             if attributes.get("format") != FORMAT:
-                raise OSError(f"format {attributes.get('format')}, expected {FORMAT}")
-            self.source, self.case = attributes["source"], attributes["case"]
-            self.annotated = tuple(filter(None, attributes["annotated"].split("|")))
-            self.fingerprint = attributes["fingerprint"]
+                raise OSError(f"format {attributes.get('format')}, expected {FORMAT}: another version wrote it")
+            self.source, self.case, annotated, self.fingerprint = (
+                attributes[name].decode() for name in ("source", "case", "annotated", "fingerprint")
+            )
+            self.annotated = tuple(filter(None, annotated.split("|")))
             self._slices = {name: self._file[name] for name in ("image", "labels", "native_labels")}
             self._unions = self._slices["labels"].attrs["unions"]
-            self.grid = self._grid("image")
+            self.grid, self.native_grid = self._grid("image"), self._grid("native_labels")
             self.slice_counts = self._file["slice_counts"][:]  # (29, Z)
-        except (OSError, KeyError) as error:
-            raise InputError(
-                self.path, f"is no whole volume ({error})", "delete its folder and run again: `harmonise` remakes it"
-            ) from None
+        except (OSError, KeyError, RuntimeError) as error:
+            raise InputError(self.path, f"is no whole volume ({error})", REMEDY) from None
+        if self.path.stem != self.case:
+            raise InputError(self.path, f"holds the volume of {self.source} {self.case}", REMEDY)
 
     def _grid(self, name: str) -> Grid:
         depth, width, height = self._slices[name].shape
         return Grid((width, height, depth), self._slices[name].attrs["affine"])
 
     @cached_property
-    def native_grid(self) -> Grid:
-        """`Volume.native_grid`."""
-        return self._grid("native_labels")
-
-    @cached_property
     def native_hu(self) -> np.ndarray:
         """`Volume.native_hu`."""
-        return self._file["native_hu"][:]
+        return self._small("native_hu")
 
     @cached_property
     def slice_prints(self) -> np.ndarray:
         """`Volume.slice_prints`."""
-        return self._file["slice_prints"][:]
+        return self._small("slice_prints")
+
+    def _small(self, name: str) -> np.ndarray:
+        try:
+            return self._file[name][:]
+        except (OSError, KeyError) as error:
+            raise self._damaged(f" ({error})") from None
 
     def image_patch(self, z: int, x: int, y: int, size: int) -> np.ndarray:
         """The (size, size) float32 patch of axial slice `z` whose first voxel is (x, y); it must lie inside.
@@ -191,41 +214,44 @@ class VolumeFile:
         try:
             return self._slices[name][z, x : x + size, y : y + size]
         except OSError as error:
-            raise InputError(
-                self.path,
-                f"is damaged in slice {z} ({error})",
-                "delete its folder and run again: `harmonise` remakes it",
-            ) from None
+            raise self._damaged(f" in slice {z} ({error})") from None
 
     def encoded(self, name: Literal["labels", "native_labels"]) -> tuple[np.ndarray, np.ndarray]:
         """Label bits as `label_codes.encode` gives them: `unions` (n,) uint32 and the `codes` of voxels (X, Y, Z)."""
-        try:
-            return self._slices[name].attrs["unions"], np.moveaxis(self._slices[name][:], 0, 2)
-        except OSError as error:
-            raise self._damaged(error) from None
+        self._verify()
+        return self._slices[name].attrs["unions"], self._whole(name)
 
-    def _damaged(self, error: OSError) -> InputError:
-        return InputError(self.path, f"is damaged ({error})", "delete its folder and run again: `harmonise` remakes it")
+    def _verify(self) -> None:
+        """Compare the file, once, with its own SHA-256."""
+        if not self._verified and not check_seal(self.path):
+            raise self._damaged(": its content has another SHA-256 than its first line says")
+        self._verified = True
+
+    def _whole(self, name: str) -> np.ndarray:
+        try:
+            return np.moveaxis(self._slices[name][:], 0, 2)
+        except OSError as error:
+            raise self._damaged(f" ({error})") from None
+
+    def _damaged(self, how: str) -> InputError:
+        return InputError(self.path, f"is damaged{how}", REMEDY)
 
     def read(self) -> Volume:
         """The whole case."""
-        try:
-            image, labels, native = (np.moveaxis(slices[:], 0, 2) for slices in self._slices.values())
-            return Volume(
-                self.source,
-                self.case,
-                self.annotated,
-                self.fingerprint,
-                _scaled(image),
-                self._unions[labels],
-                self.grid,
-                self._slices["native_labels"].attrs["unions"][native],
-                self.native_grid,
-                self.native_hu,
-                self.slice_prints,
-            )
-        except OSError as error:
-            raise self._damaged(error) from None
+        unions, native = self.encoded("native_labels")
+        return Volume(
+            self.source,
+            self.case,
+            self.annotated,
+            self.fingerprint,
+            _scaled(self._whole("image")),
+            self._unions[self._whole("labels")],
+            self.grid,
+            unions[native],
+            self.native_grid,
+            self.native_hu,
+            self.slice_prints,
+        )
 
     def __enter__(self) -> "VolumeFile":
         return self

@@ -8,7 +8,7 @@ import torch
 from universal_diffusion.baselines import predict, prior_mask
 from universal_diffusion.baselines.predict import load_baseline
 from universal_diffusion.errors import InputError
-from universal_diffusion.files import write_json
+from universal_diffusion.method.weights import write_card
 from universal_diffusion.volumes import VolumeFile
 
 
@@ -40,6 +40,6 @@ def test_shards_hold_the_annotated_targets_of_their_cases(cohort, tmp_path, monk
 
 
 def test_a_model_of_another_kind_is_refused(tmp_path):
-    write_json(tmp_path / "card.json", {"kind": "variant"})
+    write_card(tmp_path, {"kind": "variant"})
     with pytest.raises(InputError, match="no baseline"):
         load_baseline(tmp_path, torch.device("cpu"))

@@ -111,7 +111,7 @@ def test_both_harmonisations_run_on_the_same_case(tmp_path):
         figures = harmonise.run(name, tmp_path)
         assert figures["seconds"] > figures["of which reading"] > 0
         assert 0.05 < figures["peak GiB"] < 8
-    with VolumeFile(tmp_path / "harmonised.h5") as file:
+    with VolumeFile(tmp_path / f"{harmonise.CASE}.h5") as file:
         assert file.slice_counts.any()
 
 

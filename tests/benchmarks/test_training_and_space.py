@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from torch.utils.flop_counter import FlopCounterMode
 
+from universal_diffusion.benchmarks import alone as module
 from universal_diffusion.benchmarks import denoisers, space, store, training
-from universal_diffusion.benchmarks.alone import alone, autocast, matrix_peak, scaled
+from universal_diffusion.benchmarks.alone import alone, autocast, device_peak, rate, scaled
 from universal_diffusion.benchmarks.demand import step_flops
 from universal_diffusion.benchmarks.plain import PlainDiffusion, plain_flops, plain_training
 from universal_diffusion.settings import Study, read
@@ -54,9 +56,29 @@ def test_a_cpu_is_measured_with_few_small_steps_of_the_same_networks(paper):
     assert scaled(paper, "cuda").denoiser.training.batch == paper.denoiser.training.batch
 
 
-def test_products_of_matrices_reach_a_plausible_speed(monkeypatch):
-    monkeypatch.setattr("universal_diffusion.benchmarks.alone.MATRIX", {"cpu": 256})
-    assert 1e-4 < matrix_peak("cpu", torch.float32, 1)["peak TFLOP/s"] < 10
+def test_large_products_and_convolutions_reach_a_plausible_speed(monkeypatch):
+    monkeypatch.setattr(module, "MATRIX", {"cpu": 256})
+    monkeypatch.setattr(module, "CONVOLUTION", {"cpu": (1, 32, 32)})
+    assert 1e-4 < device_peak("cpu", torch.float32, 1)["peak TFLOP/s"] < 10
+
+
+def test_the_peak_is_the_faster_of_products_and_convolutions(monkeypatch):
+    monkeypatch.setattr(module, "MATRIX", {"cpu": 64})
+    monkeypatch.setattr(module, "CONVOLUTION", {"cpu": (2, 8, 16)})
+    works = list(module._works("cpu", torch.float32))
+    for work, operations in works:
+        with FlopCounterMode(display=False) as counter:
+            work()
+        assert counter.get_total_flops() == operations
+    rates = iter([3e12, 5e12])
+    monkeypatch.setattr(module, "rate", lambda *_: next(rates))
+    assert device_peak("cpu", torch.float32, 1) == {"peak TFLOP/s": 5}
+
+
+def test_a_rate_is_that_of_the_fastest_run(monkeypatch):
+    clock = np.cumsum([[0, 4], [1, 2], *[[1, 8]] * 40]).tolist()  # each run starts and ends: 4, 2, 8, 8, ... seconds
+    monkeypatch.setattr(module.time, "perf_counter", iter(clock).__next__)
+    assert rate(lambda: None, 10, "cpu") == 5
 
 
 def test_work_alone_has_its_own_peak():

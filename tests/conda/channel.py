@@ -33,6 +33,8 @@ CONDA_NAMES = {  # distributions that conda-forge packs under another name
     "torch": "pytorch",
     "tzdata": "python-tzdata",
 }
+ONE = {"0": (0, [])}
+BUILDS = {"pytorch": {"cpu_0": (0, []), "cuda_0": (200, ["__cuda"])}}  # build -> number and needs, as conda-forge's
 
 
 def conda_name(distribution: str) -> str:
@@ -77,20 +79,19 @@ def dependencies(distribution: Distribution) -> list[str]:
 
 
 def write_package(folder: Path, name: str, version: str, depends: list[str], files: dict, linked: dict) -> None:
-    """Write one archive; `files` and `linked` map paths in an environment to bytes and to what a link points to."""
-    index = {
-        "name": name,
-        "version": version,
-        "build": "0",
-        "build_number": 0,
-        "depends": depends,
-        "subdir": folder.name,
-    }
+    """Write an archive per build; `files` and `linked` map paths of an environment to bytes and links."""
+    for build, (number, needs) in BUILDS.get(name, ONE).items():
+        index = {"name": name, "version": version, "build": build, "build_number": number, "subdir": folder.name}
+        write_archive(folder / f"{name}-{version}-{build}.tar.bz2", index | {"depends": depends + needs}, files, linked)
+
+
+def write_archive(place: Path, index: dict, files: dict, linked: dict) -> None:
+    """Write one archive."""
     paths = [{"_path": path, "path_type": "hardlink"} for path in files]
     paths += [{"_path": path, "path_type": "softlink"} for path in linked]
     told = {"info/index.json": index, "info/paths.json": {"paths": paths, "paths_version": 1}}
     bodies = files | {path: json.dumps(content).encode() for path, content in told.items()}
-    with tarfile.open(folder / f"{name}-{version}-0.tar.bz2", "w:bz2", compresslevel=1) as archive:
+    with tarfile.open(place, "w:bz2", compresslevel=1) as archive:
         for path, body in bodies.items():
             member = tarfile.TarInfo(path)
             member.size = len(body)

@@ -2,7 +2,7 @@
 
 Channels come from the environment file, or from CONDA_FRONT_CHANNEL where it is set, so that a machine without a way to
 conda-forge points every environment at one local channel. CONDA_FRONT_ROOT is what conda calls its prefix: the folder
-whose `bin/activate` enters an environment.
+whose `bin/activate` enters an environment. CONDA_OVERRIDE_CUDA stands in for a GPU's driver, as for conda.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import yaml
-from rattler import Gateway, RepoDataRecord, VirtualPackage, install, solve
+from rattler import Gateway, RepoDataRecord, VirtualPackage, VirtualPackageOverrides, install, solve
 from rattler.platform import Subdir
 
 VERSION = "26.7.0"  # Snakemake asks for 24.7.1 or newer
@@ -30,7 +30,7 @@ async def create(prefix: str, file: Path) -> None:
         specs=wanted["dependencies"],
         gateway=Gateway(),
         platforms=[Subdir.current(), Subdir("noarch")],
-        virtual_packages=VirtualPackage.detect(),
+        virtual_packages=VirtualPackage.detect(VirtualPackageOverrides.from_env()),
     )
     await link(records, prefix)
 

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 pytestmark = pytest.mark.conda
 
 HERE = Path(__file__).parent
+TORCH = version("torch").partition("+")[0]
 FAMILIES = ("acquire", "prepare", "train", "evaluate", "report")
 WALL = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")  # only the loopback device
 FRONT = """#!/bin/sh
@@ -65,7 +67,7 @@ def run(channel, conda, study) -> Callable[..., subprocess.CompletedProcess]:
         "PYTHONPATH": str(outside),
         "CONDA_FRONT_CHANNEL": channel.as_uri(),
     }
-    return lambda *arguments: study.run("--use-conda", *arguments, before=WALL, **variables)
+    return lambda *arguments, **more: study.run("--use-conda", *arguments, before=WALL, **variables, **more)
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +137,16 @@ def test_a_pin_file_decides_what_an_environment_holds(finished, run, study, cond
     finally:
         pinned.unlink()
     assert "No module named 'seaborn'" in stopped.stdout + stopped.stderr
+
+
+def test_the_cuda_variant_is_refused_without_a_driver_and_made_with_one(run, study):
+    only = ("--conda-create-envs-only", "--config", "pytorch=cuda")
+    refused = run(*only)
+    assert refused.returncode != 0
+    assert "__cuda" in refused.stdout + refused.stderr
+    made = run(*only, CONDA_OVERRIDE_CUDA="12.8")
+    assert made.returncode == 0, made.stderr[-4000:]
+    wanted = (study.project.folder / "envs/train.cuda.yaml").read_text()
+    kept = (study.project.folder / ".snakemake/conda").glob("*.yaml")
+    (environment,) = (path.with_suffix("") for path in kept if path.read_text() == wanted)
+    assert [path.name for path in environment.glob("conda-meta/pytorch-2*.json")] == [f"pytorch-{TORCH}-cuda_0.json"]

@@ -49,8 +49,7 @@ SEEDS = st.integers(0, 10_000)
 @given(SEEDS, st.booleans())
 def test_agrees_with_scikit_learn_and_with_the_definitions(seed, levels):
     truth, mean, variance, predicted = maps(seed, 400, levels)
-    found, asked = measure(truth, mean, variance, predicted), truth | (mean > 0)
-    truth, mean, variance, wrong = truth[asked], mean[asked], variance[asked], (truth != predicted)[asked]
+    found, wrong = measure(truth, mean, variance, predicted), truth != predicted
     assert found.brier == pytest.approx(brier_score_loss(truth, mean.clip(0, 1)))
     assert found.error_auroc == pytest.approx(roc_auc_score(wrong, variance))
     numbers = np.digitize(mean.astype(float) + 1e-6, np.linspace(0, 1, 11)[1:-1])
@@ -63,8 +62,8 @@ def test_agrees_with_scikit_learn_and_with_the_definitions(seed, levels):
 
 def test_reliability_counts_every_asked_voxel_once():
     truth, mean, variance, predicted = maps(1)
-    rows, asked = np.array(measure(truth, mean, variance, predicted).reliability), region(truth, mean)
-    np.testing.assert_allclose(rows.sum(axis=0), [asked.sum(), mean[asked].sum(dtype=float), truth[asked].sum()])
+    rows = np.array(measure(truth, mean, variance, predicted).reliability)
+    np.testing.assert_allclose(rows.sum(axis=0), [3000, mean.sum(dtype=float), truth.sum()])
     held = rows[rows[:, 0] > 0]
     assert np.all(held[:, 1] / held[:, 0] >= np.flatnonzero(rows[:, 0]) / 10 - 1e-5)
     assert np.all(held[:, 1] / held[:, 0] <= np.flatnonzero(rows[:, 0]) / 10 + 0.1 + 1e-5)
@@ -116,12 +115,37 @@ def test_over_confidence_is_the_whole_error():
 
 
 @pytest.mark.parametrize("shape", [(40,), (5, 8), (2, 4, 5)])
-def test_only_the_region_counts_in_any_shape(shape):
+def test_the_shape_says_nothing(shape):
     truth, mean, variance, predicted = maps(5, 40)
-    padded = [np.concatenate([array, np.zeros(100, array.dtype)]) for array in (truth, mean, variance, predicted)]
     shaped = [array.reshape(shape) for array in (truth, mean, variance, predicted)]
-    assert same(measure(*padded), measure(truth, mean, variance, predicted))
     assert same(measure(*shaped), measure(truth, mean, variance, predicted))
+
+
+def test_the_region_is_the_targets_box_with_20_mm_to_each_side_whatever_the_spacing():
+    truth = np.zeros((60, 60, 30), bool)
+    truth[30:33, 5:9, 29] = True
+    assert region(truth, np.array([1.0, 0.9, 5.0])) == (slice(10, 53), slice(0, 32), slice(25, 34))
+    assert truth[region(truth, np.array([1.0, 0.9, 5.0]))].shape == (43, 32, 5)  # the CT ends there
+    assert truth[region(np.zeros_like(truth), np.ones(3))].size == 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(SEEDS, st.floats(0, 0.04))
+def test_what_a_model_says_elsewhere_changes_nothing_but_its_doubt(seed, mean_elsewhere):
+    """So two models are judged on the same voxels, however far they spread their probability."""
+    judged, asked = maps(seed, 60), (slice(0, 60),)
+    elsewhere = (False, np.float32(mean_elsewhere), np.float32(0.2), False)
+    wider = [np.append(array, np.full(500, value, array.dtype)) for array, value in zip(judged, elsewhere, strict=True)]
+    assert same(measure(*wider, asked), measure(*judged))
+
+
+def test_a_variance_that_says_nothing_finds_errors_as_chance_does():
+    """Chance is a half whatever the model leaves out: its sure and right background is judged too."""
+    generator = np.random.default_rng(0)
+    truth, predicted = generator.random(40_000) < 0.3, generator.random(40_000) < 0.3
+    variance = generator.random(40_000).astype(np.float32) / 4
+    found = measure(truth, np.where(predicted, np.float32(0.9), np.float32(0)), variance, predicted)
+    assert found.error_auroc == pytest.approx(0.5, abs=0.01)
 
 
 @settings(max_examples=20, deadline=None)
@@ -169,7 +193,7 @@ def test_equal_variances_are_set_aside_in_fair_shares():
 
 
 def test_a_mask_of_nothing_asked_has_no_measure_and_no_doubt():
-    found = measure(NEVER > 0, NEVER, NEVER, NEVER > 0)
+    found = measure(NEVER > 0, NEVER, NEVER, NEVER > 0, region(NEVER > 0, np.ones(1)))
     assert np.isnan([found.ece, found.brier, found.error_auroc, *found.coverage]).all()
     assert found.uncertainty == 0
     assert found.reliability == ((0, 0.0, 0),) * 10

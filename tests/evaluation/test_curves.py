@@ -45,10 +45,12 @@ def test_stretches_are_means_and_ranges_of_equal_numbers_of_steps(steps, rows):
     assert cut.iloc[-1]["waiting"] == 0
 
 
-def test_every_training_has_its_column_and_its_share_of_waiting(logs):
+def test_every_training_has_its_row_and_its_share_of_waiting(logs, check_print):
     figure = draw({path.parent.name: read_log(path) for path in logs}, "imagined patients")
-    losses, validations, waits = np.array(figure.axes).reshape(3, -1)
-    assert [axes.get_title() for axes in losses] == list(curves.KINDS)
+    losses, validations, waits = np.array(figure.axes).reshape(-1, 3).T
+    check_print(figure)
+    assert figure.get_figwidth() <= 7.2  # of a page of two columns
+    assert [axes.get_title(loc="left") for axes in losses] == list(curves.KINDS)
     assert [len(axes.lines) for axes in losses] == [1, 1, 2, 1]
     assert [axes.get_ylabel() for axes in validations][:2] == ["validation: Dice, %", "validation: PSNR, dB"]
     np.testing.assert_allclose(validations[2].lines[1].get_xydata(), [[k, 100 * k / 205] for k in (49, 99, 149, 199)])

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from universal_diffusion.checksums import hashes, write_sums
 from universal_diffusion.errors import InputError
 from universal_diffusion.evaluation.figures import ceilings, distributions, hanging, latent_cost, worst
 from universal_diffusion.evaluation.scoring.cases import COLUMNS, write_cases
@@ -172,7 +173,9 @@ def predicted(study, tmp_path):
             drawn = np.roll(truth, 1, axis=2) if name == "liver" else np.zeros_like(truth)
             write_mask(folder / f"{target(name).slug}.nii.gz", drawn, volume.native_grid)
             rows.append(scored(volume.source, volume.case, name, 0.75 if name == "liver" else 0.0))
-    return table(*rows), [tmp_path / "predictions"]
+    shard = tmp_path / "predictions"
+    write_sums(shard, hashes(shard, shard.rglob("*.nii.gz")))
+    return table(*rows), [shard]
 
 
 def test_a_panel_shows_truth_and_prediction_of_its_case(study, predicted, check_print):

@@ -10,11 +10,21 @@ import pytest
 
 from universal_diffusion.evaluation import latex, tables
 from universal_diffusion.evaluation.beyond import ceiling, comparisons, cost, leakage_effect, networks, targets_table
+from universal_diffusion.evaluation.claims.ledger import ledger
+from universal_diffusion.evaluation.claims.measured import Measured
+from universal_diffusion.evaluation.claims.paper_claims import CLAIMS
+from universal_diffusion.evaluation.claims.printed import printed_ledger
 from universal_diffusion.evaluation.paper import table1, table2, table3
 from universal_diffusion.evaluation.paper.published import read_published
 from universal_diffusion.evaluation.patients import patients_of
 from universal_diffusion.evaluation.sampling import gate_table
+from universal_diffusion.evaluation.sampling.sweep_report import MODES
+from universal_diffusion.evaluation.sampling.sweep_report import printed_table as printed_sampling
+from universal_diffusion.evaluation.scoring.cases import of_system
+from universal_diffusion.evaluation.uncertainty import table as uncertainty
+from universal_diffusion.evaluation.uncertainty.rows import Judged
 from universal_diffusion.preparation.splits import SplitRow
+from universal_diffusion.systems import VARIANTS
 from universal_diffusion.targets import all_targets
 
 COHORT = r"a & b, 5 % of c_d #1 ~ e^f {g} \h $i$ <j> |k| “l” – ± α ≤ 1.5 × 2² mm°, 3 − 1 → 2, é, 中"
@@ -113,17 +123,54 @@ def other_tables():
     kinds = (leakage_effect.LEAKED, leakage_effect.OTHERS)
     effect = [{"patients": kind, "target": name} | dice for kind in kinds for name in names]
     yield leakage_effect.printed_table(pd.DataFrame(effect), "Mask, CLIP", COHORT)
+    swept = [
+        {
+            "mode": mode,
+            "ensemble": ensemble,
+            "steps": steps,
+            "cases": 2,
+            "n": 7,
+            "dice": 0.5,
+            "gflop": 1e4,
+            "seconds": 99.0,
+        }
+        for mode in MODES
+        for ensemble in (1, 3, 5, 10)
+        for steps in (1, 2, 5, 10, 20, 50)
+    ]
+    yield printed_sampling(pd.DataFrame(swept), "gflop", "GFLOP", COHORT)
+    yield printed_sampling(pd.DataFrame(swept), "seconds", "s, cpu, 2 CPU threads", COHORT)
+
+
+def printed_uncertainty(cases: pd.DataFrame) -> tables.Printed:
+    scores = patients_and_scores(cases)[1]
+    judged = [Judged(system, of_system(scores, system), cases[:0], cases[:0]) for system in VARIANTS]
+    rows = [
+        {"column": name, "label": one.system.label, "value": 0.5, "low": -0.25, "high": 0.75}
+        for one in judged
+        for name in uncertainty.MEASURES
+    ]
+    return uncertainty.printed_table(pd.DataFrame(rows), judged, "ensemble of 5 samples", COHORT)
+
+
+def printed_claims() -> list[tables.Printed]:
+    """The ledger with every claim of the paper, each with the longest that a cell can hold."""
+    found = {
+        claim.key: Measured(-12.5, -13.25, -11.75, 100, 0.001, at="hepatic vessel tumor", obstacle="a reason " * 12)
+        for claim in CLAIMS
+    }
+    return printed_ledger(ledger(found), COHORT)
 
 
 def test_pdflatex_sets_every_table_within_the_page(cases, published, tmp_path):
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed")
-    printed = [*paper_tables(cases, published), *other_tables()]
+    printed = [*paper_tables(cases, published), *other_tables(), printed_uncertainty(cases), *printed_claims()]
     (tmp_path / "paper.tex").write_text(DOCUMENT % (latex.PACKAGES, tables.latex(*printed)), encoding="utf-8")
     command = ["pdflatex", "-draftmode", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     log = (tmp_path / "paper.log").read_text(encoding="utf-8", errors="replace")
     assert not re.search(r"Float too large|Overfull|LaTeX Font Warning|Missing character", log), log[-3000:]
-    assert len(printed) == 1 + 2 + 3 + 6 + 2 + 5
+    assert len(printed) == 1 + 2 + 3 + 6 + 2 + 5 + 2 + 1 + len(printed_claims())
     assert len({each.label for each in printed}) == len(printed)

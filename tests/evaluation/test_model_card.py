@@ -16,6 +16,7 @@ from universal_diffusion.evaluation.cards import autoencoder_card, model_card
 from universal_diffusion.evaluation.scoring.cases import write_cases
 from universal_diffusion.files import sha256
 from universal_diffusion.method.bundle import load_autoencoder, load_bundle
+from universal_diffusion.method.weights import load_card, write_card
 from universal_diffusion.preparation.splits import SplitRow, write_splits
 from universal_diffusion.targets import all_targets
 
@@ -47,8 +48,7 @@ def study(models, cases, tmp_path) -> Path:
     model = tmp_path / "mask_clip"
     model.mkdir()
     (model / "weights.safetensors").write_bytes((models / "mask_clip/weights.safetensors").read_bytes())
-    card = json.loads((models / "mask_clip/card.json").read_text()) | CARD
-    (model / "card.json").write_text(json.dumps(card))
+    write_card(model, load_card(models / "mask_clip") | CARD)
     steps = pd.DataFrame({"step": range(9), "loss": 1.0, "seconds": 500.0, "wait_seconds": 25.0})
     steps.assign(validation_dice=np.where(steps["step"] == 8, 0.123, np.nan)).to_csv(model / "log.csv", index=False)
     write_cases(tmp_path / "cases.csv", cases)
@@ -136,7 +136,7 @@ def made(study: Path, model: str, card: dict, **log: float) -> None:
     """A model's directory with a card and, where figures of its last step are given, a log."""
     (study / model).mkdir()
     common = {"weights_sha256": 64 * "8", "splits": 64 * "5"}
-    (study / model / "card.json").write_text(json.dumps(common | card))
+    write_card(study / model, common | card)
     if log:
         steps = pd.DataFrame({"step": range(9), "loss": 1.0, "seconds": 500.0, "wait_seconds": 25.0})
         last = {name: np.where(steps["step"] == 8, value, np.nan) for name, value in log.items()}
@@ -222,8 +222,7 @@ def test_loading_never_unpickles(models, tmp_path):
     load_autoencoder(models / "mask_autoencoder", "mask_autoencoder")
     trap, weights = tmp_path / "sprung", tmp_path / "weights.safetensors"
     weights.write_bytes(pickle.dumps({"weight": Trap(trap)}))
-    card = json.loads((models / "mask_clip/card.json").read_text()) | {"weights_sha256": sha256(weights)}
-    (tmp_path / "card.json").write_text(json.dumps(card))
+    write_card(tmp_path, load_card(models / "mask_clip") | {"weights_sha256": sha256(weights)})
     with pytest.raises(InputError, match="cannot be read as safetensors"):
         load_bundle(tmp_path)
     assert not UNPICKLED

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from universal_diffusion.checksums import hashes, write_sums, write_with_hash
 from universal_diffusion.errors import InputError
 from universal_diffusion.evaluation.scoring.cases import collect, read_cases, write_cases
 from universal_diffusion.evaluation.scoring.score import main, score_system
@@ -30,6 +31,12 @@ def predict(folder, stored, change=lambda name, truth: truth, maps=True):
                 write_map(stem.with_name(f"{stem.name}_mean.nii.gz"), predicted * 0.8, 1.0, volume.native_grid)
                 spread = predicted * 0.16
                 write_map(stem.with_name(f"{stem.name}_variance.nii.gz"), spread, 0.25, volume.native_grid)
+    seal(folder)
+
+
+def seal(folder):
+    """End a shard as the engine does."""
+    write_sums(folder, hashes(folder, folder.rglob("*.nii.gz")))
 
 
 def score(study, folder, system="mask_clip", processes=1):
@@ -98,6 +105,7 @@ def test_a_prediction_flipped_with_its_header_is_on_another_grid(study, tmp_path
     turn[0, 3] = volume.native_grid.shape[0] - 1
     flipped = Grid(volume.native_grid.shape, volume.native_grid.affine @ turn)
     write_mask(tmp_path / "ircadb" / "p1" / "liver.nii.gz", mask(volume.native_labels, "liver")[::-1], flipped)
+    seal(tmp_path)
     with pytest.raises(InputError, match="another grid"):
         score(study, tmp_path)
 
@@ -107,6 +115,7 @@ def test_a_map_is_no_mask(study, tmp_path, planted):
     predict(tmp_path, study["stored"])
     liver = tmp_path / "ircadb" / "p1" / "liver.nii.gz"
     liver.with_name(f"liver_{planted}.nii.gz").replace(liver)
+    seal(tmp_path)
     with pytest.raises(InputError, match=r"liver\.nii\.gz: holds other values than 0 and 1"):
         score(study, tmp_path)
 
@@ -120,9 +129,11 @@ def test_another_threshold_than_a_half_is_told(study, tmp_path, threshold):
     stem = tmp_path / "ircadb" / "p1" / "liver"
     write_map(stem.with_name("liver_mean.nii.gz"), mean, 1.0, volume.native_grid)
     write_mask(stem.with_name("liver.nii.gz"), mean >= 0.5, volume.native_grid)
+    seal(tmp_path)
     score(study, tmp_path)
     wrong = mean > threshold if threshold >= 0 else mean < 0.5
     write_mask(stem.with_name("liver.nii.gz"), wrong, volume.native_grid)
+    seal(tmp_path)
     with pytest.raises(InputError, match=r"liver\.nii\.gz: is not where liver_mean\.nii\.gz is at least 0\.5"):
         score(study, tmp_path)
 
@@ -132,6 +143,7 @@ def test_an_unannotated_target_is_never_scored_though_predicted(study, tmp_path)
     for volume in study["stored"]:
         everywhere = np.ones(volume.native_grid.shape, bool)
         write_mask(tmp_path / volume.source / volume.case / "pancreas.nii.gz", everywhere, volume.native_grid)
+    seal(tmp_path)
     found = score(study, tmp_path)
     for rows in vars(found).values():
         assert {row["target"] for row in rows} - {""} == {"spleen", "liver", "liver tumor"}
@@ -144,12 +156,15 @@ def test_missing_predictions_and_foreign_grids_name_the_rule(study, tmp_path):
     volume = study["stored"][0]
     path = tmp_path / "ircadb" / "p1" / "liver.nii.gz"
     write_mask(path, mask(volume.native_labels, "liver"), Grid(volume.native_grid.shape, np.eye(4)))
+    with pytest.raises(InputError, match=r"liver\.nii\.gz: is not the file .*rule `segment` remakes it"):
+        score(study, tmp_path)
+    seal(tmp_path)
     with pytest.raises(InputError, match="another grid"):
         score(study, tmp_path)
     path.unlink()
     with pytest.raises(InputError, match=r"liver\.nii\.gz: is missing.*rule `segment`"):
         score(study, tmp_path)
-    with pytest.raises(InputError, match="predicts with `segresnet`"):
+    with pytest.raises(InputError, match="rule `predict_baseline`"):
         score(study, tmp_path / "nowhere", "segresnet")
 
 
@@ -234,7 +249,7 @@ def test_incomplete_repeated_and_foreign_tables_are_refused(cases, tmp_path):
     write_cases(second, cases[cases["variant"] == "mask_clip"].iloc[1:])
     with pytest.raises(InputError, match="not of the same cases"):
         collect([first, second])
-    second.write_text("nothing")
+    write_with_hash(second, "nothing")
     with pytest.raises(InputError, match="run rule `score`"):
         collect([first, second])
 

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 from universal_diffusion.errors import InputError
+from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.beyond.cost import costs
-from universal_diffusion.evaluation.sampling import sweep
-from universal_diffusion.evaluation.sampling.sweep_report import MODES, draw, draw_seconds, printed_table, summary
+from universal_diffusion.evaluation.sampling import sampling_rows, sweep
+from universal_diffusion.evaluation.sampling.sampling_rows import summary
+from universal_diffusion.evaluation.sampling.sweep_report import MODES, draw, draw_seconds, printed_table
 from universal_diffusion.method.bundle import load_bundle
 from universal_diffusion.preparation.splits import EVALUATED, read_splits, volumes_of
 from universal_diffusion.segmentation.presets import GATE
@@ -103,7 +105,7 @@ def test_tables_say_n_unit_and_cohort():
         "Mean Dice, % (s, cpu, 1 CPU thread per case) of mask/CLIP; n = 3 targets in 2 cases. Measured here: two scans."
     )
     assert printed.texts.iloc[1].tolist() == ["no gate", "5", "61.0 (10)", "70.0 (100)"]
-    assert list(printed.texts.columns) == ["", "Ensemble", "1 step", "10 steps"]
+    assert list(printed.texts.columns) == ["Mode", "Ensemble", "1 step", "10 steps"]
     assert printed_table(summary(swept()), "gflop", "GFLOP", "two scans").texts.iloc[1, 2:].tolist() == [
         "61.0 (10)",
         "70.0 (100)",
@@ -142,15 +144,28 @@ def test_the_step_writes_what_no_clock_decides_and_seconds_apart(study, models, 
         outputs = [
             word
             for name, prefix in (("s", ""), ("t", "seconds-"))
-            for kind in ("csv", "md", "png", "svg")
+            for kind in ("csv", "md", "tex", "png", "svg", "rows")
             for word in (f"--output-{prefix}{kind}", tmp_path / run / f"{name}.{kind}")
         ]
         monkeypatch.setattr(sys, "argv", ["sweep", *map(str, [*words, *outputs])])
         sweep.main()
-    for kind in ("csv", "md", "png", "svg"):
+    for kind in ("csv", "md", "tex", "png", "svg", "rows"):
         assert (tmp_path / f"first/s.{kind}").read_bytes() == (tmp_path / f"second/s.{kind}").read_bytes()
         assert (tmp_path / f"first/t.{kind}").stat().st_size > 100
     table = pd.read_csv(tmp_path / "first/s.csv")
     assert list(table.columns) == ["mode", "ensemble", "steps", "cases", "n", "dice", "calls", "gflop"]
     assert list(table["mode"].unique()) == list(MODES)
     assert "(s, cpu, 1 CPU thread per case)" in (tmp_path / "first/t.md").read_text()
+    found, timed = (tmp_path / f"first/{name}.rows" for name in "st")
+    again = [summary(rows) for rows in (sampling_rows.read_found(found), sampling_rows.read_timed(found, timed))]
+    for name, rows in zip("st", again, strict=True):
+        tables.write_csv(tmp_path / "again.csv", rows)
+        assert (tmp_path / "again.csv").read_bytes() == (tmp_path / f"first/{name}.csv").read_bytes()
+
+
+def test_seconds_of_other_settings_are_refused(tmp_path):
+    sampling_rows.write_rows(swept(), tmp_path / "found.csv", tmp_path / "timed.csv")
+    written = (tmp_path / "timed.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "timed.csv").write_text("".join(written[:-1]))
+    with pytest.raises(InputError, match=r"does not time every setting and case of found\.csv"):
+        sampling_rows.read_timed(tmp_path / "found.csv", tmp_path / "timed.csv")

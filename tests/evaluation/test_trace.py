@@ -1,6 +1,8 @@
 """Tracing a cell: all of them trace, and everything that was changed afterwards is found and named."""
 
+import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,15 +13,23 @@ import pytest
 from universal_diffusion.cli import main
 from universal_diffusion.errors import InputError
 from universal_diffusion.evaluation import tables
+from universal_diffusion.evaluation.beyond.leakage_effect import effect_rows
 from universal_diffusion.evaluation.beyond.targets_table import target_rows
 from universal_diffusion.evaluation.paper import table2, table3
 from universal_diffusion.evaluation.paper.published import read_published
 from universal_diffusion.evaluation.patients import read_patients
-from universal_diffusion.evaluation.scoring.cases import COLUMNS, read_cases, write_cases
+from universal_diffusion.evaluation.sampling import sampling_rows
+from universal_diffusion.evaluation.scoring.calibration import BINS, COVERAGES
+from universal_diffusion.evaluation.scoring.cases import COLUMNS, of_system, read_cases, write_cases
+from universal_diffusion.evaluation.tracing.cells import find
+from universal_diffusion.evaluation.tracing.origins import ORIGINS
+from universal_diffusion.evaluation.tracing.rebuilt import AGAIN
 from universal_diffusion.evaluation.tracing.seal import seal
-from universal_diffusion.evaluation.tracing.trace import trace
+from universal_diffusion.evaluation.tracing.trace import OWN, SCORES, trace
+from universal_diffusion.evaluation.uncertainty.cells import cells
+from universal_diffusion.evaluation.uncertainty.rows import judged_of
 from universal_diffusion.files import sha256, write_json
-from universal_diffusion.systems import SYSTEMS
+from universal_diffusion.systems import SYSTEMS, system_of
 
 PUBLISHED = Path(__file__).parents[2] / "config" / "published.csv"
 PLACES = [("ircadb", f"i{k}", "test", target) for k in range(3) for target in ("liver", "spleen")]
@@ -67,6 +77,10 @@ def _seal(folder: Path) -> None:
     write_json(folder / "seal.json", seal(folder, [*folder.glob("tables/*.csv"), *folder.glob("claims*.csv")]))
 
 
+def sha256_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -81,18 +95,19 @@ def _tables(folder: Path) -> None:
     tables.write_csv(folder / "tables" / "targets.csv", target_rows(cases, 1))
 
 
-def _record(folder: Path) -> None:
+def _record(folder: Path, configuration: dict | None = None) -> None:
     _write(folder / "archives" / "ircadb" / "a.zip", "a")
     _write(folder / "archives" / "msd09" / "a.zip", "a")
     file = {"name": "a.zip", "sha256": sha256(folder / "archives" / "ircadb" / "a.zip"), "bytes": 1}
+    configuration = configuration or {}
     hashed = [*folder.glob("models/*/*"), *folder.glob("scores/*"), *folder.glob("scores/*/*"), folder / "splits.csv"]
     artefacts = {f"results/small/{path.relative_to(folder)}": sha256(path) for path in hashed if path.is_file()}
     record = {
         "study": "small",
         "cohort": "nobody",
         "seed": 1,
-        "configuration": {},
-        "configuration_sha256": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+        "configuration": configuration,
+        "configuration_sha256": sha256_text(json.dumps(configuration, sort_keys=True)),
         "source_code": {"commit": "c0ffee", "dirty": False},
         "versions": {"python": "3.11"},
         "archives": {source: {"origin": "phantom", "note": "", "files": [file]} for source in ("ircadb", "msd09")},
@@ -163,31 +178,25 @@ def test_an_edited_ceiling_is_named(study, capsys):
     assert capsys.readouterr().out.endswith("; changed: tables/autoencoder_ceiling.csv: dice_mean\n")
 
 
-def test_what_is_not_recomputed_is_counted(study, capsys):
-    tables.write_csv(study / "tables" / "networks.csv", pd.DataFrame([{"network": "denoiser", "gflop": 1.5}]))
-    main(["trace", str(study / "tables" / "networks.csv"), "--cell", "denoiser"])
-    assert capsys.readouterr().out.splitlines()[-1].endswith("1 not recomputed; nothing changed")
-
-
 OTHERS = {
     "tables/table1.csv": {"dataset": "msd", "cases": "3"},
-    "tables/cost.csv": {"quantity": "denoiser", "gflop": "1.5"},
-    "tables/networks.csv": {"network": "denoiser", "gflop": "1.5"},
     "tables/uncertainty.csv": {"origin": "measured here", "row": "mask_clip", "column": "ece", "value": "0.1"},
-    "tables/sampling.csv": {"mode": "gate", "steps": "1", "dice": "0.4"},
-    "tables/sampling_seconds.csv": {"mode": "gate", "steps": "1", "dice": "0.4"},
+    "tables/sampling.csv": {"mode": "gate", "ensemble": "2", "steps": "1", "dice": "0.4"},
+    "tables/sampling_seconds.csv": {"mode": "gate", "ensemble": "2", "steps": "1", "dice": "0.4"},
     "claims.csv": {"claim": "better", "measured": "3.5"},
 }
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_an_edited_cell_of_any_other_table_is_seen_by_its_seal(study, capsys, name):
+def test_a_cell_whose_rows_are_not_here_is_not_recomputed_and_its_seal_tells_an_edit(study, capsys, name):
     tables.write_csv(study / name, pd.DataFrame([OTHERS[name]]))
     tables.write_csv(study / "claims_rows.csv", CLAIMED)
     _seal(study)
     key, value = list(OTHERS[name].values())[-2:]
     main(["trace", str(study / name), "--cell", key])
-    assert f"verified        {name}: sha256" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"verified        {name}: sha256" in told
+    assert told.splitlines()[-1].endswith("1 not recomputed; nothing changed")
     tables.write_csv(study / name, pd.DataFrame([OTHERS[name] | {list(OTHERS[name])[-1]: value + "9"}]))
     with pytest.raises(SystemExit) as ended:
         main(["trace", str(study / name), "--cell", key])
@@ -195,21 +204,118 @@ def test_an_edited_cell_of_any_other_table_is_seen_by_its_seal(study, capsys, na
     assert capsys.readouterr().out.endswith(f"; changed: {name}\n")
 
 
+def edited(path: Path, *names: str) -> list[str]:
+    """What a trace finds changed once the first number of the cell's row is another; before, it finds nothing."""
+    assert trace(path, names).sound
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    row, column = find(path, names).row, find(path, names).column
+    table.loc[(table == pd.Series(row)).all(axis=1), column] = "7.5"
+    table.to_csv(path, index=False)
+    return [check.what for check in trace(path, names).checks if check.status == "CHANGED"]
+
+
+def test_an_edited_cell_of_the_sampling_tables_is_named(study):
+    rows = [
+        (mode, 2, steps, "ircadb", case, "liver", 0.1 * steps, 8, 1.5, 0.25 * steps)
+        for mode in ("no gate", "gate")
+        for steps in (1, 2)
+        for case in ("i0", "i1")
+    ]
+    rows = pd.DataFrame(rows, columns=[*sampling_rows.FOUND, "seconds"])
+    paths = study / "scores/sampling.csv", study / "scores/sampling_seconds.csv"
+    sampling_rows.write_rows(rows, *paths)
+    for name, table in (
+        ("sampling", sampling_rows.read_found(paths[0])),
+        ("sampling_seconds", sampling_rows.read_timed(*paths)),
+    ):
+        path = study / f"tables/{name}.csv"
+        tables.write_csv(path, sampling_rows.summary(table))
+        assert edited(path, "mode=gate", "steps=2") == [f"tables/{name}.csv: dice"]
+        sections = trace(path, ["mode=gate", "steps=2"]).sections
+        assert [len(sections[f"scores/{name}.csv"]), sections[f"scores/{name}.csv"][0][:9]] == [2, "mode=gate"]
+
+
+def test_an_edited_cell_of_the_uncertainty_table_is_named(study):
+    patients, scores = read_patients(study / "splits.csv"), read_cases(study / "scores/cases.csv")
+    generator = np.random.default_rng(2)
+    scores["uncertainty"] = scores["ece"] = scores["brier"] = generator.uniform(size=len(scores))
+    write_cases(study / "scores/cases.csv", scores)
+    masks = pd.DataFrame(PLACES, columns=["source", "case", "part", "target"])
+    bins = masks.merge(pd.DataFrame({"bin": range(BINS)}), how="cross").assign(voxels=4, probability_sum=2, truth_sum=1)
+    kept = masks.merge(pd.DataFrame({"coverage": COVERAGES}), how="cross").assign(dice=0.5)
+    places = [study / f"scores/{kind}/mask_clip.csv" for kind in ("reliability", "coverage")]
+    tables.write_csv(places[0], bins)
+    tables.write_csv(places[1], kept)
+    judged = judged_of(system_of("mask_clip"), read_cases(study / "scores/cases.csv"), patients, *places)
+    _record(study)
+    path = study / "tables/uncertainty.csv"
+    tables.write_csv(path, cells([judged], 1))
+    names = ["mask_clip", "column=ece@liver"]
+    assert edited(path, *names) == ["tables/uncertainty.csv: value"]
+    (title,) = [key for key in trace(path, names).sections if key.startswith("Score rows")]
+    assert title == "Score rows of mask_clip (3 of scores/cases.csv, measure ece)"
+    assert len(trace(path, names).sections["scores/reliability/mask_clip.csv"]) == 3 * BINS
+
+
+def test_an_edited_cell_of_the_leakage_table_is_named(study):
+    copied = pd.read_csv(study / "splits.csv", dtype=str, keep_default_na=False)
+    copied.loc[len(copied)] = ["msd03", "msd03", "x", "p-i0", "excluded", ""]
+    tables.write_csv(study / "splits.csv", copied)
+    clip = system_of("mask_clip")
+    dropped = of_system(read_cases(study / "scores/cases.csv"), clip)
+    shutil.copytree(study / "models/mask_clip", study / "counterpart/models/mask_clip")
+    sides = {"": dropped, "counterpart/": dropped.assign(dice=dropped["dice"] / 2)}
+    for branch, scores in sides.items():
+        write_cases(study / f"{branch}scores/parts/mask_clip.csv", scores)
+    inputs = pd.read_csv(study / "scores/inputs/mask_clip.csv")
+    inputs["file"] = inputs["file"].where(inputs["target"].notna(), "../" + inputs["file"])
+    tables.write_csv(study / "counterpart/scores/inputs/mask_clip.csv", inputs)
+    for file in inputs["file"].unique():
+        _write(study / "counterpart" / file, file.removeprefix("../"))
+    _record(study, {"leakage": "drop"})
+    path = study / "tables/leakage_effect.csv"
+    tables.write_csv(path, effect_rows(*sides.values(), read_patients(study / "splits.csv"), 1))
+    names = ["patients=leaked", "liver", "difference"]
+    assert edited(path, *names) == ["tables/leakage_effect.csv: difference"]
+    looked = {check.what for check in trace(path, names).checks}
+    prediction = "predictions/mask_clip/1-of-1/ircadb/i0/liver.nii.gz"
+    assert looked >= {prediction, f"counterpart/{prediction}", "counterpart/models/mask_clip/weights.safetensors"}
+    assert f"counterpart/{prediction.replace('i0', 'i1')}" not in looked
+    prediction = study / "counterpart" / prediction
+    prediction.write_text("other")
+    changed_ = [check.what for check in trace(path, names).checks if check.status == "CHANGED"]
+    assert f"counterpart/{prediction.relative_to(study / 'counterpart')}" in changed_
+
+
+def test_every_table_of_a_study_traces_and_the_page_says_to_what(project_root):
+    """No rule may write a table that `trace` does not take, and none may be missing from the documentation."""
+    rules = "".join(path.read_text() for path in sorted((project_root / "workflow/rules").glob("*.smk")))
+    written = set(re.findall(r'"<results>/((?:tables/.+|claims)\.csv)"', rules))
+    written = {name.replace("{source}", "<source>") for name in written}
+    listed = re.findall(r"^\| `(.+?\.csv)` \|", (project_root / "docs/trace.md").read_text(), re.MULTILINE)
+    assert set(listed) == written == {*SCORES, *ORIGINS, f"{OWN}<source>.csv"}
+    assert set(AGAIN) == set(ORIGINS)
+    assert len(listed) == len(set(listed))
+
+
 CLAIMED = pd.DataFrame(
     [
-        ("better", "universal_diffusion", "mask_clip", "ircadb", "i0", "liver", "scores/cases.csv"),
-        ("other", "universal_diffusion", "mask_clip", "ircadb", "i1", "liver", "scores/cases.csv"),
+        ("better", "universal_diffusion", "mask_clip", "ircadb", "i0", "liver", "scores/cases.csv", "dice"),
+        ("other", "universal_diffusion", "mask_clip", "ircadb", "i1", "liver", "scores/cases.csv", "dice"),
     ],
-    columns=["claim", "system", "variant", "source", "case", "target", "table"],
+    columns=["claim", "system", "variant", "source", "case", "target", "table", "column"],
 )
 
 
-def test_a_claim_traces_to_the_score_rows_that_it_names(study):
+def test_a_claim_traces_to_the_score_rows_that_it_names_and_to_their_predictions(study):
     tables.write_csv(study / "claims.csv", pd.DataFrame([OTHERS["claims.csv"]]))
     tables.write_csv(study / "claims_rows.csv", CLAIMED)
-    (line,) = trace(study / "claims.csv", ["better"]).sections["scores/cases.csv"]
+    traced = trace(study / "claims.csv", ["better"])
+    (line,) = traced.sections["Score rows of mask_clip (1 of scores/cases.csv, measure dice)"]
     assert "case=i0" in line
     assert "target=liver" in line
+    files = {check.what for check in traced.checks if check.what.startswith("predictions")}
+    assert files == {"predictions/mask_clip/1-of-1/ircadb/i0/liver.nii.gz"}
 
 
 def test_a_study_without_a_seal_says_that_edits_may_be_missed(study, capsys):

@@ -16,6 +16,7 @@ from torch import nn
 from torchvision.models import vgg16
 
 from universal_diffusion.errors import InputError
+from universal_diffusion.files import sha256
 from universal_diffusion.method import pretrained
 from universal_diffusion.method.pretrained import Published
 from universal_diffusion.settings import Weights
@@ -97,7 +98,7 @@ def test_a_whole_clip_archive_gives_the_features_of_its_weights_for_the_29_promp
     path = archive(tmp_path / "ViT-B-32.pt", model.state_dict())
     for parameter in model.parameters():
         parameter.copy_(parameter.half())
-    features, note = pretrained.clip_text_features(local(clip=path), 7, tmp_path)
+    features, note = pretrained.clip_text_features(local(clip=path, clip_sha256=sha256(path)), 7, tmp_path)
     some = [0, 13, 28]
     prompts = [f"A computerized tomography of a {all_targets()[i].name}" for i in some]
     tokens = open_clip.get_tokenizer(pretrained.CLIP_ARCHITECTURE)(prompts)
@@ -114,16 +115,16 @@ def test_an_archive_of_another_architecture_is_refused(tmp_path):
     with pytest.raises(
         InputError, match=r"does not hold the weights expected \(302 tensors .*: ln_final.bias, \.\.\.\)"
     ):
-        pretrained.clip_text_features(local(clip=path), 1, tmp_path)
+        pretrained.clip_text_features(local(clip=path, clip_sha256=sha256(path)), 1, tmp_path)
 
 
 def test_clip_weights_come_in_single_precision_without_the_archives_constants(tmp_path):
     path = archive(tmp_path / "ViT-B-32.pt", {"logit_scale": torch.tensor(2.5)})
-    state = pretrained._clip_state(path)
+    state = pretrained._clip_state(path, sha256(path))
     assert state.keys() == {"logit_scale"}
     assert (state["logit_scale"].dtype, state["logit_scale"].item()) == (torch.float32, 2.5)
     save_file(state, tmp_path / "clip.safetensors")
-    assert pretrained._clip_state(tmp_path / "clip.safetensors") == state
+    assert pretrained._clip_state(tmp_path / "clip.safetensors", None) == state
 
 
 @pytest.mark.parametrize("kind", ["pth", "safetensors"])
@@ -184,7 +185,7 @@ def test_a_file_that_is_no_archive_is_refused_in_one_line_and_nothing_in_it_runs
     contents = {"page": b"<html>", "empty": b"", "cut": path.read_bytes()[:-100], "trap": pickle.dumps(Trap(made))}
     path.write_bytes(contents[content])
     with pytest.raises(InputError, match="is no TorchScript archive of CLIP") as error:
-        pretrained._clip_state(path)
+        pretrained._clip_state(path, sha256(path))
     assert "\n" not in str(error.value)
     assert not made.exists()
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from universal_diffusion.checksums import write_with_hash
 from universal_diffusion.errors import InputError
 from universal_diffusion.preparation import split as step
 from universal_diffusion.preparation.leakage import COLUMNS, REPEATS
@@ -134,7 +135,7 @@ def test_tables_that_are_no_splits_are_refused(tmp_path):
     write_splits(tmp_path / "splits.csv", [SplitRow("amos", "amos", "1", "g", "training", "")])
     with pytest.raises(InputError, match="part 'training'"):
         read_splits(tmp_path / "splits.csv")
-    (tmp_path / "splits.csv").write_text("a,b\n1,2\n")
+    write_with_hash(tmp_path / "splits.csv", "a,b\n1,2\n")
     with pytest.raises(InputError, match="no table of splits"):
         read_splits(tmp_path / "splits.csv")
     with pytest.raises(InputError, match="amos 1: is in the splits but has no volume"):

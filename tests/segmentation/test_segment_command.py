@@ -15,6 +15,7 @@ import pytest
 
 from universal_diffusion import cli
 from universal_diffusion.files import sha256, write_json
+from universal_diffusion.method.weights import load_card, write_card
 from universal_diffusion.segmentation.cases import case_names
 from universal_diffusion.segmentation.command import UNFINISHED
 
@@ -206,7 +207,7 @@ def test_a_batch_can_be_given_and_stands_in_the_report(ct, model, tmp_path):
 def test_a_warm_start_without_a_gate_names_the_cause(ct, model, tmp_path, capsys):
     command = ["segment", "-i", str(ct), "-o", str(tmp_path / "out"), "--device", "cpu", "--warm-start", "50"]
     of_noise = shutil.copytree(model, tmp_path / "noise")
-    write_json(of_noise / "card.json", json.loads((of_noise / "card.json").read_text()) | {"prediction": "noise"})
+    write_card(of_noise, load_card(of_noise) | {"prediction": "noise"})
     for more, cause in (
         (["--model", str(model), "--best"], "--best has no gate; leave out one of the two (for as many samples behind"),
         (["--model", str(of_noise)], f"{of_noise} predicts the noise, which has no gate; leave it out"),

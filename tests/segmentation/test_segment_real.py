@@ -10,7 +10,7 @@ import pytest
 import SimpleITK
 
 from universal_diffusion import cli
-from universal_diffusion.files import write_json
+from universal_diffusion.method.weights import load_card, write_card
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 CTS = {
@@ -27,8 +27,7 @@ TARGETS = ("liver", "left kidney")
 def coarse_model(model, tmp_path_factory) -> Path:
     """The untrained variant, told to look at voxels of 12 mm."""
     copied = shutil.copytree(model, tmp_path_factory.mktemp("coarse") / "model")
-    card = json.loads((copied / "card.json").read_text())
-    write_json(copied / "card.json", card | {"spacing_mm": [12.0, 12.0, 12.0]})
+    write_card(copied, load_card(copied) | {"spacing_mm": [12.0, 12.0, 12.0]})
     return copied
 
 

@@ -21,7 +21,8 @@ import pytest
 import universal_diffusion
 from universal_diffusion import Segmenter
 from universal_diffusion.errors import InputError, of_the_disk
-from universal_diffusion.files import sha256, write_json
+from universal_diffusion.files import sha256
+from universal_diffusion.method.weights import load_card, write_card
 from universal_diffusion.segmentation.inputs.ct_hash import ct_sha256
 from universal_diffusion.segmentation.inputs.ct_input import read_ct
 from universal_diffusion.segmentation.lock import alone
@@ -289,9 +290,9 @@ def test_unknown_and_untrained_targets_are_refused_before_anything_is_read(segme
 )
 def test_models_that_do_not_fit(model, tmp_path, damage, problem):
     copied = shutil.copytree(model, tmp_path / "model")
-    card = json.loads((copied / "card.json").read_text())
+    card = load_card(copied)
     damage(card)
-    write_json(copied / "card.json", card)
+    write_card(copied, card)
     with pytest.raises(InputError, match=problem):
         Segmenter.load(copied)
 

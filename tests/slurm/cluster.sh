@@ -2,14 +2,15 @@
 # One-node SLURM on loopback, as root, for tests. Needs Debian's slurmctld slurmd slurm-client munge, for accounting slurmdbd mariadb-server too.
 #   cluster.sh start FOLDER [acct] [cgroup]   acct: sacct works; cgroup: memory is enforced (cgroup v1)
 #   cluster.sh stop FOLDER                    ends what `start` began, by the process ids it noted
-#   cluster.sh node FOLDER fail|return        slurmd is killed, or started again
+#   cluster.sh node FOLDER fail|return        the node loses its power (slurmd and all jobs' processes), or is back
 set -euo pipefail
+export PATH="$PATH:/usr/sbin:/sbin"
 here=$(cd "$(dirname "$0")" && pwd)
 action=$1 folder=$2
 shift 2
 host=$(hostname -s)
 
-fill() { sed "s#@FOLDER@#$folder#g; s#@HOST@#$host#g; s#@CPUS@#$(nproc)#g" "$1"; }
+fill() { sed "s#@FOLDER@#$folder#g; s#@HOST@#$host#g" "$1"; }
 
 accounting() {
   fill "$here/slurmdbd.conf.in" > "$folder/slurmdbd.conf"
@@ -27,6 +28,9 @@ accounting() {
   link
   slurmdbd
   for _ in $(seq 60); do sacctmgr -n list tres > /dev/null 2>&1 && break; sleep 0.5; done
+  sacctmgr -i add cluster test > "$folder/log/account.log"
+  sacctmgr -i add account project >> "$folder/log/account.log"
+  sacctmgr -i add user root account=project >> "$folder/log/account.log"
 }
 
 # The plugin's job step drops SLURM_CONF from the environment, so the files must be found in /etc/slurm.
@@ -35,12 +39,18 @@ link() { for file in slurm gres cgroup slurmdbd; do [ ! -f "$folder/$file.conf" 
 idle() { for _ in $(seq 60); do sinfo -h -o %T 2> /dev/null | grep -q idle && return; sleep 0.5; done; sinfo -R; return 1; }
 
 start() {
-  [ ! -e /etc/slurm/slurm.conf ] || { echo "error: this machine has a SLURM of its own (/etc/slurm/slurm.conf)" >&2; exit 1; }
+  if [ -L /etc/slurm/slurm.conf ]; then
+    echo "error: another test cluster is there; end it: $0 stop $(dirname "$(readlink /etc/slurm/slurm.conf)")" >&2
+    exit 1
+  elif [ -e /etc/slurm/slurm.conf ]; then
+    echo "error: this machine has a SLURM of its own (/etc/slurm/slurm.conf)" >&2
+    exit 1
+  fi
   mkdir -p "$folder"/{state,spool,log,run,munge,db} /run/munge /etc/slurm
   chmod 700 "$folder/munge" "$folder/log"
   chmod 755 "$folder" "$folder/run" /run/munge
   fill "$here/slurm.conf.in" > "$folder/slurm.conf"
-  echo "NodeName=$host Name=gpu Type=h200 File=/dev/null" > "$folder/gres.conf"
+  printf 'NodeName=%s Name=gpu Type=h200 File=%s\n' "$host" /dev/null "$host" /dev/zero "$host" /dev/full "$host" /dev/urandom > "$folder/gres.conf"
   if [[ " $* " == *" cgroup "* ]]; then
     printf 'ProctrackType=proctrack/cgroup\nTaskPlugin=task/cgroup\n' >> "$folder/slurm.conf"
     printf 'CgroupAutomount=yes\nCgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\n' > "$folder/cgroup.conf"
@@ -68,15 +78,30 @@ end() {
   [ "$(ps -o comm= -p "$pid")" != "$1" ] || { kill "${2:--TERM}" "$pid"; tail --pid="$pid" -f /dev/null; }
 }
 
+# Every process that runs for a job; steps' keepers (slurmstepd) outlive slurmd.
+at_work() { for keeper in $(pgrep -x slurmstepd); do echo "$keeper"; below "$keeper"; done; }
+lose_jobs() { for process in $(at_work); do kill -KILL "$process" 2> /dev/null || true; done; }
+below() { local child; for child in $(pgrep -P "$1"); do echo "$child"; below "$child"; done; }
+
 case $action in
   start) start "$@" ;;
   stop)
-    for daemon in slurmd slurmctld slurmdbd mariadbd munged; do end $daemon; done
-    for file in slurm gres cgroup slurmdbd; do rm -f "/etc/slurm/$file.conf"; done
+    end slurmd
+    lose_jobs
+    for daemon in slurmctld slurmdbd mariadbd munged; do end $daemon; done
+    for file in slurm gres cgroup slurmdbd; do
+      if [ "$(readlink "/etc/slurm/$file.conf")" = "$folder/$file.conf" ]; then rm "/etc/slurm/$file.conf"; fi
+    done
+    for controller in freezer cpuset memory; do
+      find "/sys/fs/cgroup/$controller/slurm_$host" -depth -type d -exec rmdir {} \; 2> /dev/null || true
+    done
     ;;
   node)
     case $1 in
-      fail) end slurmd -KILL ;;
+      fail)
+        end slurmd -KILL
+        lose_jobs
+        ;;
       return) slurmd && idle ;;
     esac
     ;;

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from universal_diffusion.files import sha256
 from universal_diffusion.method.pretrained import vgg16_features
-from universal_diffusion.method.weights import save_tensors
+from universal_diffusion.method.weights import save_tensors, write_card
 from universal_diffusion.preparation.splits import SplitRow, write_splits
 from universal_diffusion.settings import Weights
 from universal_diffusion.targets import target
@@ -90,7 +91,8 @@ def study(tmp_path_factory) -> TinyStudy:
     save_tensors(folder / "pretrained/vgg16.safetensors", vgg.features.state_dict())
     clip = torch.randn(29, 512, generator=torch.Generator().manual_seed(0))
     save_tensors(folder / "pretrained/clip_text.safetensors", {"features": clip})
-    (folder / "pretrained/card.json").write_text(json.dumps({"vgg16": note, "clip": "random"}))
+    hashes = {name: sha256(folder / f"pretrained/{name}.safetensors") for name in ("vgg16", "clip_text")}
+    write_card(folder / "pretrained", {"vgg16": note, "clip": "random", "sha256": hashes})
     made = TinyStudy(folder)
     run(mask_autoencoder, made.command("mask_autoencoder", folder / "mask_autoencoder"))
     pretrained = ("--pretrained", folder / "pretrained")

@@ -12,12 +12,13 @@ import torch
 import yaml
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from universal_diffusion.files import sha256
 from universal_diffusion.method.bundle import build_autoencoder, load_bundle
 from universal_diffusion.method.denoiser import ClassAwareImageEncoder
 from universal_diffusion.method.diffusion import GaussianDiffusion
 from universal_diffusion.method.embeddings import ClipEmbedding, LearntEmbedding
 from universal_diffusion.method.steps import SecondMomentSteps
-from universal_diffusion.method.weights import load_card, load_tensors, save_model, save_tensors
+from universal_diffusion.method.weights import load_card, load_tensors, save_model, save_tensors, write_card
 from universal_diffusion.preparation.splits import SplitRow, write_splits
 from universal_diffusion.segmentation.sampling import window_sampler
 from universal_diffusion.segmentation.sampling.engine import segment_slabs
@@ -55,7 +56,7 @@ def made(folder: Path) -> Path:
         architecture = {"kind": kind, "channels": [8, 8], "latent_channels": 2, "residual_blocks": 1}
         save_model(folder / kind, build_autoencoder(architecture), {"architecture": architecture})
     save_tensors(folder / "pretrained/clip_text.safetensors", {"features": torch.randn(29, 512)})
-    (folder / "pretrained/card.json").write_text("{}")
+    write_card(folder / "pretrained", {"sha256": {"clip_text": sha256(folder / "pretrained/clip_text.safetensors")}})
     return folder
 
 

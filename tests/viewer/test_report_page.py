@@ -70,8 +70,8 @@ def results(tmp_path) -> Path:
     (folder / "benchmarks/segment").mkdir(parents=True)
     (folder / "benchmarks/segment/1-of-1.tsv").write_text("s\tmax_rss\n12.5\t900.0\n")
     (folder / "benchmarks/claims.tsv").write_text("s\tmax_rss\n2.5\tNA\n")
-    archives = {"amos": {"origin": "phantom", "files": [{"name": "amos22.zip"}], "note": NAUGHTY}}
-    record = {"study": "small", "source_code": "abc", "archives": archives}
+    archives = {"amos": {"origin": "phantom", "files": [{"name": f"{n}.zip"} for n in range(7)], "note": NAUGHTY}}
+    record = {"study": "small", "source_code": {"commit": "abc", "dirty": True}, "archives": archives}
     (folder / "provenance.json").write_text(json.dumps(record))
     machine = {"cores": 2, "processor": "x", "memory_gib": 4, "gpus": [], "system": "Linux"}
     (folder / "machine.json").write_text(json.dumps(machine))
@@ -108,6 +108,20 @@ def test_what_was_found_is_told_from_the_tables(results):
     assert "few (2)" in text
     assert text.index("word a b#1") < text.index("amos one")  # the worst case first
     assert "<td>all</td><td>2</td><td>15</td><td>900</td>" in text
+    assert "0.zip, 1.zip, 2.zip, 3.zip and 3 more" in text
+    assert "commit <code>abc</code>, with changes that are in no commit" in text
+
+
+def test_only_long_tables_and_tall_pictures_lie_in_frames(results):
+    assert "rows; scroll" not in made(results)
+    columns = next(item.columns for item in ITEMS if item.file == "quality/findings.csv")
+    rows = pd.DataFrame({column: ["True"] * 33 for column, _ in columns})
+    rows.to_csv(results / "quality/findings.csv", index=False)
+    Image.fromarray(np.full((900, 300, 3), 90, np.uint8)).save(results / "figures/overlays.png")
+    text = made(results)
+    assert text.count("33 rows; scroll within the frame") == 1
+    assert text.count('class="tall"') == 1
+    assert text.count("<td>yes</td>") == 33 * len(columns)
 
 
 def test_every_artefact_says_on_what_cohort_it_stands(results):
@@ -151,8 +165,8 @@ def test_the_page_in_a_browser(browser, results, width):
         assert time.monotonic() < deadline, "the page is still loading"
         time.sleep(0.05)
     assert browser.value("document.documentElement.scrollWidth") <= width
-    lazily = "Promise.all([...document.images].map((one) => { one.loading = 'eager'; return one.decode(); }))"
-    assert browser.value(f"{lazily}.then(() => [...document.images].every((one) => one.naturalWidth > 0))")
+    drawn = "Promise.all([...document.images].map((one) => one.decode()))"
+    assert browser.value(f"{drawn}.then(() => [...document.images].every((one) => one.naturalWidth > 0))")
     assert browser.value("[...document.images].every((one) => one.alt.length > 10)")
     assert browser.value("document.images.length") == sum(item.file.endswith(".png") for item in ITEMS)
     inside = "[...document.querySelectorAll('a[href^=\"#\"]')].every((one) => document.querySelector(one.hash))"

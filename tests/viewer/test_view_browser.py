@@ -1,11 +1,18 @@
 """The page in headless Chromium without network: what is drawn where, and what keys and mouse do."""
 
+from pathlib import Path
+
+import nibabel
 import numpy as np
 import pytest
 
 from universal_diffusion.colours import colour
-from universal_diffusion.targets import target
-from universal_diffusion.viewer.page import write_page
+from universal_diffusion.segmentation.inputs.ct_input import read_ct
+from universal_diffusion.targets import Target, target
+from universal_diffusion.viewer.layers import Column, Layer
+from universal_diffusion.viewer.page import compose, reductions, write_page
+from universal_diffusion.viewer.reduction import Reduction
+from universal_diffusion.viewer.volumes import Shown, shown, shown_mask
 
 
 @pytest.fixture
@@ -100,14 +107,75 @@ def test_a_page_without_maps_or_anything_found_still_opens(browser, result):
         (result / f"{slug}.nii.gz").write_bytes((result / "empty.nii.gz").read_bytes())
         (result / "empty.nii.gz").replace(result / "gallbladder.nii.gz")
     browser.open(write_page(result))
-    assert browser.value("[...document.querySelectorAll('#overlays button')].map((one) => one.disabled)") == [
-        False,
-        True,
-        True,
-        True,
+    assert browser.value("[...document.querySelectorAll('#overlays button')].map((one) => one.textContent)") == [
+        "Masks"
     ]
+    assert browser.value("document.getElementById('overlays').offsetParent") is None  # nothing to choose from
     browser.press("u")
     browser.press("j")
     browser.press("d")
     assert browser.value("document.body.dataset.state") == "ready"
     assert "liver" in browser.value("document.getElementById('absent').textContent")
+
+
+@pytest.fixture
+def compared(result) -> Path:
+    """A page on which the spleen is right, the liver's truth lies elsewhere and a tumour was missed."""
+    ct = read_ct(result / "ct.nii.gz")
+    coarse, maps = reductions(ct.grid)
+    truths = {name: nibabel.load(result / f"{target(name).slug}.nii.gz").get_fdata() for name in ("liver", "spleen")}
+    layers = []
+    for name, truth in truths.items():
+        one = target(name)
+        elsewhere = np.roll(truth, 4, axis=0) if name == "liver" else truth
+        layers.append(Layer(shown(result, one, coarse, maps), 5, {"Dice %": "50.0"}, masked(elsewhere, one, coarse)))
+    tumour = target("liver tumor")
+    missed = masked(nibabel.load(result / "liver_tumor.nii.gz").get_fdata(), tumour, coarse)
+    layers.append(Layer(masked(np.zeros(ct.grid.shape), tumour, coarse), 0, {"Dice %": "0.0"}, missed, "missed"))
+    page = compose("a case", [("Part", "test")], ct.hu, layers, (Column("Dice %", "overlap"),), coarse, maps)
+    (result / "case.html").write_text(page, encoding="utf-8")
+    return result / "case.html"
+
+
+def masked(mask: np.ndarray, one: Target, coarse: Reduction) -> Shown:
+    return shown_mask(mask.astype(np.uint8), one, coarse, {})
+
+
+def greys(picture: np.ndarray) -> int:
+    """Pixels of the axial plane that are white or black next to a white one: a truth's line."""
+    plane = axial(picture[:, : picture.shape[1] - 500])
+    return int((plane.min(axis=2) > 240).sum())
+
+
+def test_truths_are_lines_with_a_switch_of_their_own(browser, compared):
+    browser.open(compared)
+    browser.press("x")
+    lines, filled = greys(browser.picture()), tinted(browser.picture(), "spleen").sum()
+    click = "document.getElementById('{}').click()"
+    browser.value(click.format("truths"))
+    browser.drawn()
+    assert greys(browser.picture()) < 0.2 * lines
+    assert tinted(browser.picture(), "spleen").sum() >= filled
+    browser.value(click.format("truths"))
+    browser.value(click.format("all"))
+    browser.drawn()
+    assert greys(browser.picture()) > 0.5 * lines
+    assert tinted(browser.picture(), "spleen").sum() < 0.1 * filled
+    rows = browser.value(
+        "[...document.querySelectorAll('#targets tr')].map((row) => row.innerText.split(/\\s+/).join(' '))"
+    )
+    assert [row.strip() for row in rows] == ["liver 50.0", "spleen 50.0", "liver tumor missed 0.0"]
+    boxes = browser.value("[...document.querySelectorAll('#targets tr:last-child input')].map((box) => box.disabled)")
+    assert boxes == [True, False]  # nothing was drawn, but the truth is there
+    assert "Dice % overlap" in browser.value("document.getElementById('columns').innerText.split(/\\s+/).join(' ')")
+
+
+def test_on_a_phone_the_picture_and_the_list_lie_below_each_other(browser, compared):
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.call("Emulation.setDeviceMetricsOverride", **size)
+    browser.open(compared)
+    assert browser.value("document.documentElement.scrollWidth") <= 390
+    assert browser.value("canvas.getBoundingClientRect().width") == 390
+    assert browser.value(
+        "document.querySelector('aside').getBoundingClientRect().top >= canvas.getBoundingClientRect().bottom"
+    )

@@ -52,9 +52,13 @@ def test_facts_in_the_page_are_those_of_the_report(result):
     facts = json.loads(embedded(write_page(result).read_text(encoding="utf-8"), "facts"))
     report = json.loads((result / "segmentation.json").read_text())
     liver = next(one for one in facts["targets"] if one["name"] == "liver")
-    assert {key: liver[key] for key in ("volume_ml", "volume_sd_ml", "uncertainty")} == {
-        key: report["targets"]["liver"][key] for key in ("volume_ml", "volume_sd_ml", "uncertainty")
-    }
+    known = report["targets"]["liver"]
+    assert [name for name, _ in facts["columns"]] == ["ml", "± sd", "bits"]
+    assert liver["figures"] == [
+        f"{known['volume_ml']:.1f}",
+        f"{known['volume_sd_ml']:.1f}",
+        f"{known['uncertainty']:.2f}",
+    ]
     assert np.allclose(np.array(liver["colour"]) / 255, colour(target("liver")), atol=1 / 255)
     assert [one["found"] for one in facts["targets"]] == [True, False, True, True]  # gallbladder: not found
     assert facts["layers"] == [6, 1, 25]  # the tumour last, so that the liver does not hide it
@@ -65,6 +69,27 @@ def test_facts_in_the_page_are_those_of_the_report(result):
     assert nibabel.load(result / "liver.nii.gz").get_fdata()[tuple(voxel)] == 1
     world = nibabel.load(result / "ct.nii.gz").affine[:3, facts["file_axes"]]
     assert (np.abs(world).argmax(axis=0) == [0, 1, 2]).all()
+
+
+def test_columns_without_a_figure_are_left_out(result):
+    report = json.loads((result / "segmentation.json").read_text())
+    for known in report["targets"].values():
+        known["volume_sd_ml"] = None
+    (result / "segmentation.json").write_text(json.dumps(report))
+    facts = json.loads(embedded(write_page(result).read_text(encoding="utf-8"), "facts"))
+    assert [name for name, _ in facts["columns"]] == ["ml", "bits"]
+    assert {len(one["figures"]) for one in facts["targets"]} == {2}
+
+
+def test_entropy_follows_from_the_mean_where_a_result_keeps_none(result):
+    ct = nibabel.load(result / "ct.nii.gz")
+    mean = nibabel.load(result / "liver_mean.nii.gz").get_fdata()
+    (result / "liver_entropy.nii.gz").unlink()
+    found = placed(volume(write_page(result).read_text(encoding="utf-8"), "entropy-6"), ct)
+    inside = mean[mean > 0]
+    bits = -(inside * np.log2(inside) + (1 - inside) * np.log2(1 - inside))
+    assert np.allclose(found[mean > 0], bits, atol=0.5 / 255 + 1e-6)
+    assert found[mean == 0].max() == 0
 
 
 def test_page_loads_nothing_and_repeats_itself(result, tmp_path):

@@ -16,14 +16,14 @@ rule phantom_archive:
     conda:
         "../../envs/acquire.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=escalating(2000),
+        runtime=escalating(30),
     params:
         settings=section("phantom"),
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.phantom.write --source {wildcards.source}"
-        " --study-seed {params.seed} --settings {params.settings:q} --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.phantom.write --source {wildcards.source:q}"
+        " --study-seed {params.seed:q} --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule acquire:
@@ -49,8 +49,8 @@ rule acquire:
         settings=source_settings,
         data_root=study.data_root,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.preparation.acquire --source {wildcards.source}"
-        " --settings {params.settings:q} --data-root {params.data_root:q} --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.preparation.acquire --source {wildcards.source:q}"
+        " --settings {params.settings:q} --data-root {params.data_root:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule unpack:
@@ -66,11 +66,11 @@ rule unpack:
     conda:
         "../../envs/acquire.yaml"
     resources:
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=escalating(2000),
+        runtime=escalating(240),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.preparation.unpack --source {wildcards.source}"
-        " --archives {input.archives} --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.preparation.unpack --source {wildcards.source:q}"
+        " --archives {input.archives:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule pretrained:
@@ -98,7 +98,7 @@ rule pretrained:
         directory=subpath(output.card, parent=True),
     shell:
         "PYTHONPATH=src python -m universal_diffusion.method.pretrained --settings {params.settings:q}"
-        " --study-seed {params.seed} --output {params.directory} > {log} 2>&1"
+        " --study-seed {params.seed:q} --output {params.directory:q} > {log:q} 2>&1"
 
 
 rule phantom_montage:
@@ -118,11 +118,11 @@ rule phantom_montage:
     conda:
         "../../envs/acquire.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=escalating(2000),
+        runtime=escalating(30),
     params:
         settings=section("phantom"),
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.phantom.montage --study-seed {params.seed}"
-        " --settings {params.settings:q} --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.phantom.montage --study-seed {params.seed:q}"
+        " --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"

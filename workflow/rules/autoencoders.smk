@@ -23,9 +23,10 @@ rule mask_autoencoder:
         "../../envs/train.yaml"
     threads: study.threads * study.mask_autoencoder.training.devices
     resources:
-        mem_mb=16000,
+        mem_mb=escalating(16000),
         runtime=1440,
         gpu=study.mask_autoencoder.training.devices,
+        launcher="",
     params:
         settings=section("mask_autoencoder"),
         preparation=section("preparation"),
@@ -34,10 +35,10 @@ rule mask_autoencoder:
         threads=study.threads,
         directory=subpath(output.card, parent=True),
     shell:
-        "PYTHONPATH=src exec python -m universal_diffusion.training.mask_autoencoder --volumes {input.volumes}"
-        " --splits {input.splits} --settings {params.settings:q} --preparation {params.preparation:q}"
-        " --patches {params.patches:q} --study-seed {params.seed} --threads {params.threads}"
-        " --output {params.directory} > {log} 2>&1"
+        "PYTHONPATH=src exec {resources.launcher} python -m universal_diffusion.training.mask_autoencoder --volumes {input.volumes:q}"
+        " --splits {input.splits:q} --settings {params.settings:q} --preparation {params.preparation:q}"
+        " --patches {params.patches:q} --study-seed {params.seed:q} --threads {params.threads:q}"
+        " --output {params.directory:q} > {log:q} 2>&1"
 
 
 use rule mask_autoencoder as coarser_mask_autoencoder with:
@@ -76,9 +77,10 @@ rule image_autoencoder:
         "../../envs/train.yaml"
     threads: study.threads * study.image_autoencoder.training.devices
     resources:
-        mem_mb=16000,
+        mem_mb=escalating(16000),
         runtime=2880,
         gpu=study.image_autoencoder.training.devices,
+        launcher="",
     params:
         settings=section("image_autoencoder"),
         preparation=section("preparation"),
@@ -88,10 +90,10 @@ rule image_autoencoder:
         pretrained=subpath(input.pretrained, parent=True),
         directory=subpath(output.card, parent=True),
     shell:
-        "PYTHONPATH=src exec python -m universal_diffusion.training.image_autoencoder --volumes {input.volumes}"
-        " --splits {input.splits} --settings {params.settings:q} --preparation {params.preparation:q}"
-        " --patches {params.patches:q} --pretrained {params.pretrained} --study-seed {params.seed}"
-        " --threads {params.threads} --output {params.directory} > {log} 2>&1"
+        "PYTHONPATH=src exec {resources.launcher} python -m universal_diffusion.training.image_autoencoder --volumes {input.volumes:q}"
+        " --splits {input.splits:q} --settings {params.settings:q} --preparation {params.preparation:q}"
+        " --patches {params.patches:q} --pretrained {params.pretrained:q} --study-seed {params.seed:q}"
+        " --threads {params.threads:q} --output {params.directory:q} > {log:q} 2>&1"
 
 
 rule ceiling:
@@ -122,5 +124,5 @@ rule ceiling:
     params:
         cohort=study.cohort,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.ceiling --cases {input.cases} --cohort {params.cohort:q}"
-        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.ceiling --cases {input.cases:q} --cohort {params.cohort:q}"
+        " --output-csv {output.csv:q} --output-md {output.md:q} --output-tex {output.tex:q} > {log:q} 2>&1"

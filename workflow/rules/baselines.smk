@@ -18,13 +18,13 @@ rule prior_mask:
     conda:
         "../../envs/train.yaml"
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=escalating(16000),
+        runtime=escalating(240),
     params:
         directory=subpath(output.card, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.baselines.prior_mask --volumes {input.volumes}"
-        " --splits {input.splits} --output {params.directory} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.baselines.prior_mask --volumes {input.volumes:q}"
+        " --splits {input.splits:q} --output {params.directory:q} > {log:q} 2>&1"
 
 
 rule segresnet:
@@ -46,9 +46,10 @@ rule segresnet:
         "../../envs/train.yaml"
     threads: study.threads * study.baseline.training.devices
     resources:
-        mem_mb=32000,
+        mem_mb=escalating(32000),
         runtime=2880,
         gpu=study.baseline.training.devices,
+        launcher="",
     params:
         settings=section("baseline"),
         preparation=section("preparation"),
@@ -57,10 +58,10 @@ rule segresnet:
         threads=study.threads,
         directory=subpath(output.card, parent=True),
     shell:
-        "PYTHONPATH=src exec python -m universal_diffusion.baselines.segresnet --volumes {input.volumes}"
-        " --splits {input.splits} --settings {params.settings:q} --preparation {params.preparation:q}"
-        " --patches {params.patches:q} --study-seed {params.seed} --threads {params.threads}"
-        " --output {params.directory} > {log} 2>&1"
+        "PYTHONPATH=src exec {resources.launcher} python -m universal_diffusion.baselines.segresnet --volumes {input.volumes:q}"
+        " --splits {input.splits:q} --settings {params.settings:q} --preparation {params.preparation:q}"
+        " --patches {params.patches:q} --study-seed {params.seed:q} --threads {params.threads:q}"
+        " --output {params.directory:q} > {log:q} 2>&1"
 
 
 rule predict_baseline:
@@ -81,13 +82,14 @@ rule predict_baseline:
         "../../envs/train.yaml"
     threads: study.threads
     resources:
-        mem_mb=32000,
-        runtime=720,
+        mem_mb=escalating(32000),
+        runtime=escalating(720),
         gpu=1,
+        launcher="",
     params:
         threads=study.threads,
         model=subpath(input.card, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.baselines.predict --model {params.model}"
-        " --volumes {input.volumes} --splits {input.splits} --shard {wildcards.shard} --threads {params.threads}"
-        " --output {output} > {log} 2>&1"
+        "PYTHONPATH=src exec {resources.launcher} python -m universal_diffusion.baselines.predict --model {params.model:q}"
+        " --volumes {input.volumes:q} --splits {input.splits:q} --shard {wildcards.shard:q} --threads {params.threads:q}"
+        " --output {output:q} > {log:q} 2>&1"

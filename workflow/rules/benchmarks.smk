@@ -21,8 +21,8 @@ rule benchmark_store:
         mem_mb=8000,
         runtime=30,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.benchmarks.store --paper {input.paper}"
-        " --output-csv {output.csv} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.benchmarks.store --paper {input.paper:q}"
+        " --output-csv {output.csv:q} > {log:q} 2>&1"
 
 
 rule benchmark_layouts:
@@ -44,7 +44,7 @@ rule benchmark_layouts:
         mem_mb=4000,
         runtime=30,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.benchmarks.layouts" " --output-csv {output.csv} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.benchmarks.layouts" " --output-csv {output.csv:q} > {log:q} 2>&1"
 
 
 rule benchmark_harmonise:
@@ -66,7 +66,8 @@ rule benchmark_harmonise:
         mem_mb=16000,
         runtime=30,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.benchmarks.harmonise" " --output-csv {output.csv} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.benchmarks.harmonise"
+        " --output-csv {output.csv:q} > {log:q} 2>&1"
 
 
 rule benchmark_plan:
@@ -92,7 +93,7 @@ rule benchmark_plan:
         python=sys.executable,
     shell:
         "PYTHONPATH=src python -m universal_diffusion.benchmarks.plan --python {params.python:q}"
-        " --paper {input.paper} --output-csv {output.csv} > {log} 2>&1"
+        " --paper {input.paper:q} --output-csv {output.csv:q} > {log:q} 2>&1"
 
 
 rule benchmark_training:
@@ -114,12 +115,12 @@ rule benchmark_training:
         "../../envs/train.yaml"
     threads: 64
     resources:
-        mem_mb=16000,
-        runtime=30,
+        mem_mb=escalating(16000),
+        runtime=escalating(30),
         gpu=1,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.benchmarks.training --paper {input.paper}"
-        " --output-csv {output.csv} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.benchmarks.training --paper {input.paper:q}"
+        " --output-csv {output.csv:q} > {log:q} 2>&1"
 
 
 rule benchmark_space:
@@ -138,12 +139,12 @@ rule benchmark_space:
         "../../envs/train.yaml"
     threads: 64
     resources:
-        mem_mb=16000,
-        runtime=30,
+        mem_mb=escalating(16000),
+        runtime=escalating(30),
         gpu=1,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.benchmarks.space --paper {input.paper}"
-        " --output-csv {output.csv} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.benchmarks.space --paper {input.paper:q}"
+        " --output-csv {output.csv:q} > {log:q} 2>&1"
 
 
 rule benchmark_inference:
@@ -162,12 +163,12 @@ rule benchmark_inference:
         "../../envs/train.yaml"
     threads: 64
     resources:
-        mem_mb=32000,
-        runtime=30,
+        mem_mb=escalating(32000),
+        runtime=escalating(30),
         gpu=1,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.benchmarks.inference --paper {input.paper}"
-        " --output-csv {output.csv} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.benchmarks.inference --paper {input.paper:q}"
+        " --output-csv {output.csv:q} > {log:q} 2>&1"
 
 
 rule benchmark_segmentation:
@@ -189,16 +190,16 @@ rule benchmark_segmentation:
         "../../envs/train.yaml"
     threads: 64
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=escalating(16000),
+        runtime=escalating(60),
         gpu=1,
     params:
         model=subpath(input.card, parent=True),
         overlap=study.segmentation.overlap,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.benchmarks.segmentation --model {params.model}"
-        " --volumes {input.volumes} --splits {input.splits} --overlap {params.overlap} --threads {threads}"
-        " --output-csv {output.csv} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.benchmarks.segmentation --model {params.model:q}"
+        " --volumes {input.volumes:q} --splits {input.splits:q} --overlap {params.overlap:q} --threads {threads}"
+        " --output-csv {output.csv:q} > {log:q} 2>&1"
 
 
 rule benchmark_presets:
@@ -219,15 +220,15 @@ rule benchmark_presets:
         "../../envs/train.yaml"
     threads: 64
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=escalating(16000),
+        runtime=escalating(60),
         gpu=1,
     params:
         model=subpath(input.card, parent=True),
     shell:
         "unset MALLOC_MMAP_THRESHOLD_ MALLOC_TRIM_THRESHOLD_;"
-        " PYTHONPATH=src python -m universal_diffusion.benchmarks.presets --model {params.model} --threads {threads}"
-        " --output-csv {output.csv} > {log} 2>&1"
+        " PYTHONPATH=src python -m universal_diffusion.benchmarks.presets --model {params.model:q} --threads {threads}"
+        " --output-csv {output.csv:q} > {log:q} 2>&1"
 
 
 rule benchmark_large_ct:
@@ -248,15 +249,15 @@ rule benchmark_large_ct:
         "../../envs/train.yaml"
     threads: 64
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=escalating(16000),
+        runtime=escalating(60),
         gpu=1,
     params:
         model=subpath(input.card, parent=True),
     shell:
         "unset MALLOC_MMAP_THRESHOLD_ MALLOC_TRIM_THRESHOLD_;"
-        " PYTHONPATH=src python -m universal_diffusion.benchmarks.large_ct --model {params.model} --paper {input.paper}"
-        " --threads {threads} --output-csv {output.csv} > {log} 2>&1"
+        " PYTHONPATH=src python -m universal_diffusion.benchmarks.large_ct --model {params.model:q} --paper {input.paper:q}"
+        " --threads {threads} --output-csv {output.csv:q} > {log:q} 2>&1"
 
 
 rule benchmark_scoring:
@@ -278,4 +279,4 @@ rule benchmark_scoring:
         mem_mb=16000,
         runtime=30,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.benchmarks.scoring --output-csv {output.csv} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.benchmarks.scoring --output-csv {output.csv:q} > {log:q} 2>&1"

@@ -36,9 +36,9 @@ rule model_card:
         segmentation=section("segmentation"),
         model=subpath(input.card, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.cards.model_card --model {params.model} --cases {input.cases}"
-        " --splits {input.splits} --ceiling {input.ceiling} --provenance {input.provenance} --machine {input.machine}"
-        " {params.training:q} --sampling {params.segmentation:q} --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.cards.model_card --model {params.model:q} --cases {input.cases:q}"
+        " --splits {input.splits:q} --ceiling {input.ceiling:q} --provenance {input.provenance:q} --machine {input.machine:q}"
+        " {params.training:q} --sampling {params.segmentation:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule autoencoder_card:
@@ -75,6 +75,6 @@ rule autoencoder_card:
         ceiling=lambda wildcards, input: [f"--ceiling={path}" for path in input.ceiling],
         model=subpath(input.card, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.cards.autoencoder_card --model {params.model} {params.ceiling}"
-        " --splits {input.splits} --provenance {input.provenance} --machine {input.machine}"
-        " {params.training:q} --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.cards.autoencoder_card --model {params.model:q} {params.ceiling:q}"
+        " --splits {input.splits:q} --provenance {input.provenance:q} --machine {input.machine:q}"
+        " {params.training:q} --output {output:q} > {log:q} 2>&1"

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import sys
 from dataclasses import asdict, replace
 from functools import cache
@@ -15,8 +16,8 @@ LIBRARY = Path("src")
 PACKAGE = "universal_diffusion"
 
 sys.path.insert(0, str(Path(workflow.basedir, LIBRARY)))
-from universal_diffusion import consistency, settings, systems
-from universal_diffusion.errors import InputError
+from universal_diffusion import consistency, one_run, settings, systems
+from universal_diffusion.errors import InputError, of_the_disk
 
 VARIANTS = tuple(system.key for system in systems.VARIANTS)
 BASELINES = tuple(system.key for system in systems.BASELINES)
@@ -30,6 +31,21 @@ os.environ.update(MALLOC_MMAP_THRESHOLD_=str(2**30), MALLOC_TRIM_THRESHOLD_=str(
 
 # Without --use-conda the `python` of a step is the one that runs Snakemake; a conda environment puts its own before it.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]))
+
+
+def chosen_build(configuration):
+    """Which PyTorch `--use-conda` takes, say by `--config pytorch=cuda`: no part of the study, which it leaves as it is."""
+    build = configuration.pop("pytorch", "any")
+    if build not in ("any", "cuda"):
+        sys.exit(f"error: configuration.pytorch: is {build!r}; give any or cuda (docs/conda.md)")
+    return build
+
+
+def take_build(rules):
+    """Let the rules of envs/train.yaml run in its CUDA variant, where that was chosen."""
+    for each in rules:
+        if PYTORCH == "cuda" and each.conda_env == "../../envs/train.yaml":
+            each.conda_env = "../../envs/train.cuda.yaml"
 
 
 def validated(configuration):
@@ -77,7 +93,51 @@ def catalogued():
     return yaml.safe_load(catalogue.read_text(encoding="utf-8"))["sources"]
 
 
+PYTORCH = chosen_build(config)
 study = validated(config)
+RUN = Path(".snakemake", f"{study.study}.run")
+
+
+def find_run():
+    """Clear away what would hinder the run that follows a killed one or a wrong clock; say so where another is alive."""
+    os.environ[one_run.MARK] = str(RUN.resolve())
+    try:
+        one_run.forget_dead_run(RUN, Path(".snakemake", "locks"), f"results/{study.study}")
+    except InputError as busy:
+        print(f"note: {busy}", file=sys.stderr)
+        return
+    except OSError as error:
+        sys.exit(f"error: {of_the_disk(error) or error}")
+    mend_dates()
+
+
+def mend_dates():
+    """Date what came from the future, of the study and what it is made from, as of now."""
+    try:
+        own = one_run.tree(Path(f"results/{study.study}"), LIBRARY, Path("config"))
+        mended = one_run.mend_future([*own, *local_inputs()])
+    except (InputError, OSError) as error:
+        sys.exit(f"error: {error}")
+    if mended:
+        print(f"{len(mended)} files came from the future, {mended[0]} first; dated as of now", file=sys.stderr)
+
+
+def begin_run():
+    """Keep the study to this run until its process ends, and stop what a killed one left at work."""
+    global running
+    try:
+        running = one_run.begin(RUN)
+    except (InputError, OSError) as error:
+        sys.exit(f"error: {error}")
+    if stopped := one_run.stop_orphans(RUN):
+        print(f"stopped {stopped} processes that a killed run had left at work", file=sys.stderr)
+
+
+def local_inputs():
+    """What the study reads that is not its own: local archives and weights."""
+    archives = [Path(study.data_root, source.path) for source in study.sources.values() if source.path]
+    return [*archives, *map(Path, local_weights())]
+
 
 TRAININGS = {
     **dict.fromkeys(MASK_AUTOENCODERS, study.mask_autoencoder.training),
@@ -145,6 +205,15 @@ def one_of(names):
 def shards(count):
     """Names of the jobs that share a step: 1-of-3, 2-of-3, 3-of-3."""
     return [f"{number}-of-{count}" for number in range(1, count + 1)]
+
+
+def escalating(amount):
+    """A resource that grows with each attempt: a job that was ended for its memory or its time gets more of it."""
+
+    def asked(wildcards, attempt):
+        return attempt * amount
+
+    return asked
 
 
 def volumes(role=None):
@@ -247,5 +316,21 @@ def tell_failures(snakemake_logs):
     told = "".join(Path(path).read_text(encoding="utf-8") for path in snakemake_logs)
     for path in sorted(set(re.findall(r"^ +log: (.+) \(check log file", told, re.MULTILINE))):
         lines = Path(path).read_text(encoding="utf-8", errors="replace").split("\n") if Path(path).exists() else []
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "error: the step wrote nothing")
-        print(f"{last}\n  (all of it: {path})", file=sys.stderr)
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        print(
+            f"{killed(path, told, last) or last or silence(Path(path).parent)}\n  (all of it: {path})", file=sys.stderr
+        )
+
+
+def killed(path, told, last):
+    """What to say of the step with that log if it was killed, as it can't say itself; nothing if it was not."""
+    cause = rf"(?:exit status 137|<Signals\.SIGKILL: 9>)\.\n(?:.*\n){{,20}}? +log: {re.escape(path)}"
+    if not re.search(cause, told):
+        return ""
+    return f"error: the step was killed (SIGKILL), as is done where memory runs out; last it said: {last or 'nothing'}"
+
+
+def silence(folder):
+    """Why a failed step has written nothing into its log."""
+    full = folder.exists() and shutil.disk_usage(folder).free < 2**16
+    return "error: the step wrote nothing" + (": No space left on device; make room, and run again" if full else "")

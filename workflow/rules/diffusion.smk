@@ -28,9 +28,10 @@ rule denoiser:
         "../../envs/train.yaml"
     threads: study.threads * study.denoiser.training.devices
     resources:
-        mem_mb=32000,
+        mem_mb=escalating(32000),
         runtime=4320,
         gpu=study.denoiser.training.devices,
+        launcher="",
     params:
         settings=section("denoiser"),
         diffusion=section("diffusion"),
@@ -45,9 +46,9 @@ rule denoiser:
         pretrained=subpath(input.pretrained, parent=True),
         directory=subpath(output.card, parent=True),
     shell:
-        "PYTHONPATH=src exec python -m universal_diffusion.training.denoiser --variant {wildcards.variant}"
-        " --volumes {input.volumes} --splits {input.splits} --mask-autoencoder {params.mask_autoencoder}"
-        " --image-autoencoder {params.image_autoencoder} --pretrained {params.pretrained}"
+        "PYTHONPATH=src exec {resources.launcher} python -m universal_diffusion.training.denoiser --variant {wildcards.variant:q}"
+        " --volumes {input.volumes:q} --splits {input.splits:q} --mask-autoencoder {params.mask_autoencoder:q}"
+        " --image-autoencoder {params.image_autoencoder:q} --pretrained {params.pretrained:q}"
         " --settings {params.settings:q} --diffusion {params.diffusion:q} --preparation {params.preparation:q}"
         " --patches {params.patches:q} --study {params.study:q} --cohort {params.cohort:q}"
-        " --study-seed {params.seed} --threads {params.threads} --output {params.directory} > {log} 2>&1"
+        " --study-seed {params.seed:q} --threads {params.threads:q} --output {params.directory:q} > {log:q} 2>&1"

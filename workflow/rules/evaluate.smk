@@ -23,15 +23,15 @@ rule score:
         "../../envs/evaluate.yaml"
     threads: study.threads
     resources:
-        mem_mb=6000 * study.threads,  # a CT of 512 x 512 x 500, scattered predictions, each
-        runtime=720,
+        mem_mb=escalating(6000 * study.threads),  # a CT of 512 x 512 x 500, scattered predictions, each
+        runtime=escalating(720),
     params:
         results=subpath(output.scores, ancestor=3),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.scoring.score --predictions {input.predictions}"
-        " --volumes {input.volumes} --splits {input.splits} --system {wildcards.system} --results {params.results}"
-        " --processes {threads} --output-scores {output.scores} --output-reliability {output.reliability}"
-        " --output-coverage {output.coverage} --output-inputs {output.inputs} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.scoring.score --predictions {input.predictions:q}"
+        " --volumes {input.volumes:q} --splits {input.splits:q} --system {wildcards.system:q} --results {params.results:q}"
+        " --processes {threads} --output-scores {output.scores:q} --output-reliability {output.reliability:q}"
+        " --output-coverage {output.coverage:q} --output-inputs {output.inputs:q} > {log:q} 2>&1"
 
 
 rule collect:
@@ -52,8 +52,8 @@ rule collect:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=escalating(2000),
+        runtime=escalating(10),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.scoring.collect --parts {input.parts}"
-        " --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.scoring.collect --parts {input.parts:q}"
+        " --output {output:q} > {log:q} 2>&1"

@@ -41,12 +41,12 @@ rule claims:
         cohort=study.cohort,
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.claims.settle --cases {input.cases} --splits {input.splits}"
-        " --inventory {input.inventory} --logs {input.logs} --cost {input.cost} --networks {input.networks}"
-        " --sampling {input.sampling} --table1 {input.table1} --ceiling {input.ceiling} --published {input.published}"
-        " --sources {params.sources:q} --weights {params.weights:q} --study-seed {params.seed} --cohort {params.cohort:q}"
-        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} --output-rows {output.rows}"
-        " > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.claims.settle --cases {input.cases:q} --splits {input.splits:q}"
+        " --inventory {input.inventory:q} --logs {input.logs:q} --cost {input.cost:q} --networks {input.networks:q}"
+        " --sampling {input.sampling:q} --table1 {input.table1:q} --ceiling {input.ceiling:q} --published {input.published:q}"
+        " --sources {params.sources:q} --weights {params.weights:q} --study-seed {params.seed:q} --cohort {params.cohort:q}"
+        " --output-csv {output.csv:q} --output-md {output.md:q} --output-tex {output.tex:q} --output-rows {output.rows:q}"
+        " > {log:q} 2>&1"
 
 
 rule provenance:
@@ -59,6 +59,7 @@ rule provenance:
             "<results>/leakage.csv",
             "<results>/inventory.csv",
             "<results>/scores/cases.csv",
+            "<results>/scores/sampling.csv",
             *collect(
                 "<results>/scores/{kind}/{system}.csv",
                 kind=["parts", "inputs"],
@@ -109,16 +110,17 @@ rule provenance:
         study=whole_study(),
         origins=origins,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.tracing.provenance --artefacts {input.artefacts}"
-        " --origins {params.origins} --study {params.study:q}"
-        " --output {output.provenance} --output-machine {output.machine} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.tracing.provenance --artefacts {input.artefacts:q}"
+        " --origins {params.origins:q} --study {params.study:q}"
+        " --output {output.provenance:q} --output-machine {output.machine:q} > {log:q} 2>&1"
 
 
 rule seal:
     # Hashes of every table, taken last: `universal-diffusion trace` sees by them that one was edited since.
     input:
         code=modules("evaluation.tracing.seal"),
-        files=[path for path in ARTEFACTS if path.startswith(("<results>/tables/", "<results>/claims"))],
+        files=[path for path in ARTEFACTS if path.startswith(("<results>/tables/", "<results>/claims"))]
+        + ["<results>/scores/sampling_seconds.csv"],
         provenance="<results>/provenance.json",
     output:
         "<results>/seal.json",
@@ -135,5 +137,5 @@ rule seal:
     params:
         results=subpath(input.provenance, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.tracing.seal --results {params.results}"
-        " --files {input.files} --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.tracing.seal --results {params.results:q}"
+        " --files {input.files:q} --output {output:q} > {log:q} 2>&1"

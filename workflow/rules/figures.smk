@@ -22,14 +22,14 @@ rule figure1:
     conda:
         "../../envs/train.yaml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=escalating(4000),
+        runtime=escalating(30),
     params:
         cohort=study.cohort,
         model=subpath(input.card, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.paper.figure1 --model {params.model}"
-        " --cohort {params.cohort:q} --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.paper.figure1 --model {params.model:q}"
+        " --cohort {params.cohort:q} --output-png {output.png:q} --output-svg {output.svg:q} > {log:q} 2>&1"
 
 
 rule figure2:
@@ -56,9 +56,10 @@ rule figure2:
         "../../envs/train.yaml"
     threads: study.threads
     resources:
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=escalating(16000),
+        runtime=escalating(60),
         gpu=1,
+        launcher="",
     params:
         settings=section("segmentation"),
         cohort=study.cohort,
@@ -66,10 +67,10 @@ rule figure2:
         threads=study.threads,
         model=subpath(input.card, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.paper.figure2 --model {params.model}"
-        " --cases {input.cases} --volumes {input.volumes} --settings {params.settings:q}"
-        " --study-seed {params.seed} --threads {params.threads} --cohort {params.cohort:q}"
-        " --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
+        "PYTHONPATH=src exec {resources.launcher} python -m universal_diffusion.evaluation.paper.figure2 --model {params.model:q}"
+        " --cases {input.cases:q} --volumes {input.volumes:q} --settings {params.settings:q}"
+        " --study-seed {params.seed:q} --threads {params.threads:q} --cohort {params.cohort:q}"
+        " --output-png {output.png:q} --output-svg {output.svg:q} > {log:q} 2>&1"
 
 
 rule training_curves:
@@ -101,8 +102,8 @@ rule training_curves:
     params:
         cohort=study.cohort,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.curves --logs {input.logs} --cohort {params.cohort:q}"
-        " --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.curves --logs {input.logs:q} --cohort {params.cohort:q}"
+        " --output-png {output.png:q} --output-svg {output.svg:q} > {log:q} 2>&1"
 
 
 rule sampling_sweep:
@@ -116,6 +117,8 @@ rule sampling_sweep:
     output:
         csv="<results>/tables/sampling.csv",
         md="<results>/tables/sampling.md",
+        tex="<results>/tables/sampling.tex",
+        rows="<results>/scores/sampling.csv",
         png=report(
             "<results>/figures/sampling.png",
             caption="../report/sampling.rst",
@@ -125,6 +128,8 @@ rule sampling_sweep:
         svg="<results>/figures/sampling.svg",
         seconds_csv="<results>/tables/sampling_seconds.csv",
         seconds_md="<results>/tables/sampling_seconds.md",
+        seconds_tex="<results>/tables/sampling_seconds.tex",
+        seconds_rows="<results>/scores/sampling_seconds.csv",
         seconds_png=report(
             "<results>/figures/sampling_seconds.png",
             caption="../report/sampling_seconds.rst",
@@ -140,9 +145,10 @@ rule sampling_sweep:
         "../../envs/train.yaml"
     threads: study.threads
     resources:
-        mem_mb=32000,
-        runtime=720,
+        mem_mb=escalating(32000),
+        runtime=escalating(720),
         gpu=1,
+        launcher="",
     params:
         settings=section("segmentation"),
         sweep=section("sweep"),
@@ -151,12 +157,14 @@ rule sampling_sweep:
         threads=study.threads,
         model=subpath(input.card, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.sampling.sweep --model {params.model}"
-        " --volumes {input.volumes} --splits {input.splits} --settings {params.settings:q} --sweep {params.sweep:q}"
-        " --study-seed {params.seed} --threads {params.threads} --cohort {params.cohort:q}"
-        " --output-csv {output.csv} --output-md {output.md} --output-png {output.png} --output-svg {output.svg}"
-        " --output-seconds-csv {output.seconds_csv} --output-seconds-md {output.seconds_md}"
-        " --output-seconds-png {output.seconds_png} --output-seconds-svg {output.seconds_svg} > {log} 2>&1"
+        "PYTHONPATH=src exec {resources.launcher} python -m universal_diffusion.evaluation.sampling.sweep --model {params.model:q}"
+        " --volumes {input.volumes:q} --splits {input.splits:q} --settings {params.settings:q} --sweep {params.sweep:q}"
+        " --study-seed {params.seed:q} --threads {params.threads:q} --cohort {params.cohort:q}"
+        " --output-csv {output.csv:q} --output-md {output.md:q} --output-tex {output.tex:q} --output-rows {output.rows:q}"
+        " --output-png {output.png:q} --output-svg {output.svg:q}"
+        " --output-seconds-csv {output.seconds_csv:q} --output-seconds-md {output.seconds_md:q}"
+        " --output-seconds-tex {output.seconds_tex:q} --output-seconds-rows {output.seconds_rows:q}"
+        " --output-seconds-png {output.seconds_png:q} --output-seconds-svg {output.seconds_svg:q} > {log:q} 2>&1"
 
 
 rule latent_cost:
@@ -186,8 +194,8 @@ rule latent_cost:
     params:
         cohort=study.cohort,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.figures.latent_cost --cost {input.cost} --networks {input.networks}"
-        " --cohort {params.cohort:q} --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.figures.latent_cost --cost {input.cost:q} --networks {input.networks:q}"
+        " --cohort {params.cohort:q} --output-png {output.png:q} --output-svg {output.svg:q} > {log:q} 2>&1"
 
 
 rule ceilings:
@@ -220,8 +228,8 @@ rule ceilings:
     params:
         cohort=study.cohort,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.figures.ceilings --ceilings {input.ceilings} --cases {input.cases}"
-        " --cohort {params.cohort:q} --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.figures.ceilings --ceilings {input.ceilings:q} --cases {input.cases:q}"
+        " --cohort {params.cohort:q} --output-png {output.png:q} --output-svg {output.svg:q} > {log:q} 2>&1"
 
 
 rule distributions:
@@ -250,8 +258,8 @@ rule distributions:
     params:
         cohort=study.cohort,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.figures.distributions --cases {input.cases}"
-        " --cohort {params.cohort:q} --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.figures.distributions --cases {input.cases:q}"
+        " --cohort {params.cohort:q} --output-png {output.png:q} --output-svg {output.svg:q} > {log:q} 2>&1"
 
 
 rule worst:
@@ -279,10 +287,10 @@ rule worst:
     conda:
         "../../envs/train.yaml"
     resources:
-        mem_mb=8000,
-        runtime=10,
+        mem_mb=escalating(8000),
+        runtime=escalating(10),
     params:
         cohort=study.cohort,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.figures.worst --cases {input.cases} --predictions {input.predictions} --volumes {input.volumes}"
-        " --cohort {params.cohort:q} --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.figures.worst --cases {input.cases:q} --predictions {input.predictions:q} --volumes {input.volumes:q}"
+        " --cohort {params.cohort:q} --output-png {output.png:q} --output-svg {output.svg:q} > {log:q} 2>&1"

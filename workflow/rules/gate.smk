@@ -22,19 +22,20 @@ rule gate:
         "../../envs/train.yaml"
     threads: study.threads
     resources:
-        mem_mb=32000,
-        runtime=480,
+        mem_mb=escalating(32000),
+        runtime=escalating(480),
         gpu=1,
+        launcher="",
     params:
         settings=section("segmentation"),
         seed=study.seed,
         threads=study.threads,
         model=subpath(input.card, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.sampling.gate --model {params.model} --variant {wildcards.variant}"
-        " --volumes {input.volumes} --splits {input.splits} --settings {params.settings:q}"
-        " --study-seed {params.seed} --shard {wildcards.shard} --threads {params.threads}"
-        " --output {output} > {log} 2>&1"
+        "PYTHONPATH=src exec {resources.launcher} python -m universal_diffusion.evaluation.sampling.gate --model {params.model:q} --variant {wildcards.variant:q}"
+        " --volumes {input.volumes:q} --splits {input.splits:q} --settings {params.settings:q}"
+        " --study-seed {params.seed:q} --shard {wildcards.shard:q} --threads {params.threads:q}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule gate_table:
@@ -68,6 +69,6 @@ rule gate_table:
     params:
         cohort=study.cohort,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.sampling.gate_table --parts {input.parts}"
-        " --cohort {params.cohort:q} --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex}"
-        " > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.sampling.gate_table --parts {input.parts:q}"
+        " --cohort {params.cohort:q} --output-csv {output.csv:q} --output-md {output.md:q} --output-tex {output.tex:q}"
+        " > {log:q} 2>&1"

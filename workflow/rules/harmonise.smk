@@ -14,14 +14,14 @@ rule harmonise:
     conda:
         "../../envs/prepare.yaml"
     resources:
-        mem_mb=16000,
-        runtime=480,
+        mem_mb=escalating(16000),
+        runtime=escalating(480),
     params:
         settings=section("preparation"),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.preparation.harmonise --source {wildcards.source}"
-        " --native {input.native} --settings {params.settings:q} --shard {wildcards.shard}"
-        " --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.preparation.harmonise --source {wildcards.source:q}"
+        " --native {input.native:q} --settings {params.settings:q} --shard {wildcards.shard:q}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule inventory:
@@ -37,11 +37,11 @@ rule inventory:
     conda:
         "../../envs/prepare.yaml"
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=escalating(4000),
+        runtime=escalating(120),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.preparation.inventory --volumes {input.volumes}"
-        " --output-csv {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.preparation.inventory --volumes {input.volumes:q}"
+        " --output-csv {output:q} > {log:q} 2>&1"
 
 
 rule repeats:
@@ -58,11 +58,11 @@ rule repeats:
     conda:
         "../../envs/prepare.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=escalating(4000),
+        runtime=escalating(60),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.preparation.repeats --volumes {input.volumes}"
-        " --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.preparation.repeats --volumes {input.volumes:q}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule split:
@@ -90,18 +90,18 @@ rule split:
     conda:
         "../../envs/prepare.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=escalating(1000),
+        runtime=escalating(10),
     params:
         tests=sources(role="test"),
         validation_fraction=study.validation_fraction,
         leakage=study.leakage,
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.preparation.split --inventory {input.inventory}"
-        " --repeats {input.repeats} --tests {params.tests} --validation-fraction {params.validation_fraction}"
-        " --leakage {params.leakage} --study-seed {params.seed}"
-        " --output-splits {output.splits} --output-leakage {output.leakage} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.preparation.split --inventory {input.inventory:q}"
+        " --repeats {input.repeats:q} --tests {params.tests:q} --validation-fraction {params.validation_fraction:q}"
+        " --leakage {params.leakage:q} --study-seed {params.seed:q}"
+        " --output-splits {output.splits:q} --output-leakage {output.leakage:q} > {log:q} 2>&1"
 
 
 rule overlays:
@@ -123,8 +123,8 @@ rule overlays:
     conda:
         "../../envs/prepare.yaml"
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=escalating(8000),
+        runtime=escalating(60),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.preparation.overlays --volumes {input.volumes}"
-        " --splits {input.splits} --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.preparation.overlays --volumes {input.volumes:q}"
+        " --splits {input.splits:q} --output {output:q} > {log:q} 2>&1"

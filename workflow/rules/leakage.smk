@@ -115,7 +115,7 @@ rule leakage_effect:
             OTHER: f"<results>/counterpart/scores/parts/{LEAKY_SYSTEM}.csv",
         },
         code=modules("evaluation.beyond.leakage_effect"),
-        leakage="<results>/leakage.csv",
+        splits="<results>/splits.csv",
     output:
         csv=report(
             "<results>/tables/leakage_effect.csv",
@@ -140,7 +140,7 @@ rule leakage_effect:
         cohort=study.cohort,
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.leakage_effect --dropped {input.drop}"
-        " --kept {input.keep} --leakage {input.leakage} --system {params.system} --cohort {params.cohort:q}"
-        " --study-seed {params.seed} --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex}"
-        " > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.leakage_effect --dropped {input.drop:q}"
+        " --kept {input.keep:q} --splits {input.splits:q} --system {params.system:q} --cohort {params.cohort:q}"
+        " --study-seed {params.seed:q} --output-csv {output.csv:q} --output-md {output.md:q} --output-tex {output.tex:q}"
+        " > {log:q} 2>&1"

@@ -15,13 +15,13 @@ rule quality_measures:
     conda:
         "../../envs/prepare.yaml"
     resources:
-        mem_mb=16000,
-        runtime=480,
+        mem_mb=escalating(16000),
+        runtime=escalating(480),
     params:
         settings=section("preparation"),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.preparation.quality.measure --volumes {input.volumes}"
-        " --settings {params.settings:q} --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.preparation.quality.measure --volumes {input.volumes:q}"
+        " --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule ircadb_structures:
@@ -43,11 +43,11 @@ rule ircadb_structures:
     conda:
         "../../envs/prepare.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=escalating(4000),
+        runtime=escalating(60),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.preparation.quality.ircadb --native {input.native}"
-        " --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.preparation.quality.ircadb --native {input.native:q}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule quality:
@@ -97,13 +97,13 @@ rule quality:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=escalating(16000),
+        runtime=escalating(240),
     params:
         settings=section("preparation"),
         cohort=study.cohort,
         folder=subpath(output.findings, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.preparation.quality.report --inventory {input.inventory}"
-        " --measures {input.measures} --counts {input.counts} --structures {input.structures} --volumes {input.volumes}"
-        " --settings {params.settings:q} --cohort {params.cohort:q} --output {params.folder} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.preparation.quality.report --inventory {input.inventory:q}"
+        " --measures {input.measures:q} --counts {input.counts:q} --structures {input.structures:q} --volumes {input.volumes:q}"
+        " --settings {params.settings:q} --cohort {params.cohort:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -24,14 +24,14 @@ rule case_pages:
     conda:
         "../../envs/train.yaml"
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=escalating(8000),
+        runtime=escalating(120),
     params:
         cohort=study.cohort,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.report.case_pages --cases {input.cases}"
-        " --splits {input.splits} --predictions {input.predictions} --natives {input.natives}"
-        " --volumes {input.volumes} --cohort {params.cohort:q} --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.report.case_pages --cases {input.cases:q}"
+        " --splits {input.splits:q} --predictions {input.predictions:q} --natives {input.natives:q}"
+        " --volumes {input.volumes:q} --cohort {params.cohort:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule report_page:
@@ -70,5 +70,5 @@ rule report_page:
         cohort=study.cohort,
         results=subpath(input.provenance, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.report.page --results {params.results}"
-        " --cases {input.cases} --cohort {params.cohort:q} --output {output} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.report.page --results {params.results:q}"
+        " --cases {input.cases:q} --cohort {params.cohort:q} --output {output:q} > {log:q} 2>&1"

@@ -19,16 +19,17 @@ rule segment:
         "../../envs/train.yaml"
     threads: study.threads
     resources:
-        mem_mb=32000,
-        runtime=1440,
+        mem_mb=escalating(32000),
+        runtime=escalating(1440),
         gpu=1,
+        launcher="",
     params:
         settings=section("segmentation"),
         seed=study.seed,
         threads=study.threads,
         model=subpath(input.card, parent=True),
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.segmentation.study --model {params.model}"
-        " --volumes {input.volumes} --splits {input.splits} --settings {params.settings:q}"
-        " --study-seed {params.seed} --shard {wildcards.shard} --threads {params.threads}"
-        " --output {output} > {log} 2>&1"
+        "PYTHONPATH=src exec {resources.launcher} python -m universal_diffusion.segmentation.study --model {params.model:q}"
+        " --volumes {input.volumes:q} --splits {input.splits:q} --settings {params.settings:q}"
+        " --study-seed {params.seed:q} --shard {wildcards.shard:q} --threads {params.threads:q}"
+        " --output {output:q} > {log:q} 2>&1"

@@ -31,9 +31,9 @@ rule table1:
     params:
         cohort=study.cohort,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.paper.table1 --inventory {input.inventory} --splits {input.splits}"
-        " --published {input.published} --own {input.own} --cohort {params.cohort:q}"
-        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.paper.table1 --inventory {input.inventory:q} --splits {input.splits:q}"
+        " --published {input.published:q} --own {input.own:q} --cohort {params.cohort:q}"
+        " --output-csv {output.csv:q} --output-md {output.md:q} --output-tex {output.tex:q} > {log:q} 2>&1"
 
 
 rule table2:
@@ -66,9 +66,9 @@ rule table2:
         cohort=study.cohort,
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.paper.table2 --cases {input.cases}"
-        " --splits {input.splits} --published {input.published} --cohort {params.cohort:q} --study-seed {params.seed}"
-        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.paper.table2 --cases {input.cases:q}"
+        " --splits {input.splits:q} --published {input.published:q} --cohort {params.cohort:q} --study-seed {params.seed:q}"
+        " --output-csv {output.csv:q} --output-md {output.md:q} --output-tex {output.tex:q} > {log:q} 2>&1"
 
 
 rule table3:
@@ -101,9 +101,9 @@ rule table3:
         cohort=study.cohort,
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.paper.table3 --cases {input.cases}"
-        " --splits {input.splits} --published {input.published} --cohort {params.cohort:q} --study-seed {params.seed}"
-        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.paper.table3 --cases {input.cases:q}"
+        " --splits {input.splits:q} --published {input.published:q} --cohort {params.cohort:q} --study-seed {params.seed:q}"
+        " --output-csv {output.csv:q} --output-md {output.md:q} --output-tex {output.tex:q} > {log:q} 2>&1"
 
 
 rule comparisons:
@@ -135,9 +135,9 @@ rule comparisons:
         cohort=study.cohort,
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.comparisons --cases {input.cases}"
-        " --splits {input.splits} --cohort {params.cohort:q} --study-seed {params.seed}"
-        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.comparisons --cases {input.cases:q}"
+        " --splits {input.splits:q} --cohort {params.cohort:q} --study-seed {params.seed:q}"
+        " --output-csv {output.csv:q} --output-md {output.md:q} --output-tex {output.tex:q} > {log:q} 2>&1"
 
 
 rule targets_table:
@@ -169,9 +169,9 @@ rule targets_table:
         cohort=study.cohort,
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.targets_table --cases {input.cases}"
-        " --splits {input.splits} --cohort {params.cohort:q} --study-seed {params.seed}"
-        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.targets_table --cases {input.cases:q}"
+        " --splits {input.splits:q} --cohort {params.cohort:q} --study-seed {params.seed:q}"
+        " --output-csv {output.csv:q} --output-md {output.md:q} --output-tex {output.tex:q} > {log:q} 2>&1"
 
 
 rule own_table:
@@ -205,9 +205,9 @@ rule own_table:
         cohort=study.cohort,
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.targets_table --cases {input.cases}"
-        " --splits {input.splits} --source {wildcards.source} --cohort {params.cohort:q} --study-seed {params.seed}"
-        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.targets_table --cases {input.cases:q}"
+        " --splits {input.splits:q} --source {wildcards.source:q} --cohort {params.cohort:q} --study-seed {params.seed:q}"
+        " --output-csv {output.csv:q} --output-md {output.md:q} --output-tex {output.tex:q} > {log:q} 2>&1"
 
 
 rule cost:
@@ -232,16 +232,16 @@ rule cost:
     conda:
         "../../envs/train.yaml"
     resources:
-        mem_mb=8000,
-        runtime=30,
+        mem_mb=escalating(8000),
+        runtime=escalating(30),
     params:
         settings=section("segmentation"),
         model=subpath(input.card, parent=True),
         cohort=study.cohort,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.cost --model {params.model}"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.cost --model {params.model:q}"
         " --settings {params.settings:q} --cohort {params.cohort:q}"
-        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
+        " --output-csv {output.csv:q} --output-md {output.md:q} --output-tex {output.tex:q} > {log:q} 2>&1"
 
 
 rule networks:
@@ -272,5 +272,5 @@ rule networks:
         cohort=study.cohort,
     shell:
         "PYTHONPATH=src python -m universal_diffusion.evaluation.beyond.networks --study {params.study:q}"
-        " --cohort {params.cohort:q} --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex}"
-        " > {log} 2>&1"
+        " --cohort {params.cohort:q} --output-csv {output.csv:q} --output-md {output.md:q} --output-tex {output.tex:q}"
+        " > {log:q} 2>&1"

@@ -37,10 +37,10 @@ rule uncertainty_table:
         cohort=study.cohort,
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.uncertainty.table --cases {input.cases}"
-        " --reliability {input.reliability} --coverage {input.coverage} --splits {input.splits}"
-        " --settings {params.settings:q} --study-seed {params.seed} --cohort {params.cohort:q}"
-        " --output-csv {output.csv} --output-md {output.md} --output-tex {output.tex} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.uncertainty.table --cases {input.cases:q}"
+        " --reliability {input.reliability:q} --coverage {input.coverage:q} --splits {input.splits:q}"
+        " --settings {params.settings:q} --study-seed {params.seed:q} --cohort {params.cohort:q}"
+        " --output-csv {output.csv:q} --output-md {output.md:q} --output-tex {output.tex:q} > {log:q} 2>&1"
 
 
 rule reliability:
@@ -71,10 +71,10 @@ rule reliability:
         cohort=study.cohort,
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.uncertainty.reliability --cases {input.cases}"
-        " --reliability {input.reliability} --coverage {input.coverage} --splits {input.splits}"
-        " --settings {params.settings:q} --study-seed {params.seed} --cohort {params.cohort:q}"
-        " --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.uncertainty.reliability --cases {input.cases:q}"
+        " --reliability {input.reliability:q} --coverage {input.coverage:q} --splits {input.splits:q}"
+        " --settings {params.settings:q} --study-seed {params.seed:q} --cohort {params.cohort:q}"
+        " --output-png {output.png:q} --output-svg {output.svg:q} > {log:q} 2>&1"
 
 
 rule coverage:
@@ -105,7 +105,7 @@ rule coverage:
         cohort=study.cohort,
         seed=study.seed,
     shell:
-        "PYTHONPATH=src python -m universal_diffusion.evaluation.uncertainty.coverage --cases {input.cases}"
-        " --reliability {input.reliability} --coverage {input.coverage} --splits {input.splits}"
-        " --settings {params.settings:q} --study-seed {params.seed} --cohort {params.cohort:q}"
-        " --output-png {output.png} --output-svg {output.svg} > {log} 2>&1"
+        "PYTHONPATH=src python -m universal_diffusion.evaluation.uncertainty.coverage --cases {input.cases:q}"
+        " --reliability {input.reliability:q} --coverage {input.coverage:q} --splits {input.splits:q}"
+        " --settings {params.settings:q} --study-seed {params.seed:q} --cohort {params.cohort:q}"
+        " --output-png {output.png:q} --output-svg {output.svg:q} > {log:q} 2>&1"

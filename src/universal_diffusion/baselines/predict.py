@@ -2,7 +2,8 @@
 
     python -m universal_diffusion.baselines.predict --model DIR --volumes DIR... --splits CSV --shard 1-of-1 ...
 
-Writes `<output>/<source>/<case>/<target>.nii.gz` on the CT's own grid for the targets annotated in the case.
+Writes `<output>/<source>/<case>/<target>.nii.gz` on the CT's own grid for the targets annotated in the case, and last
+`<output>/SHA256SUMS`.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from universal_diffusion.baselines.prior_mask import load_prior
 from universal_diffusion.baselines.segresnet import load_segmenter
+from universal_diffusion.checksums import hashes, write_sums
 from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.method.weights import load_card
 from universal_diffusion.segmentation.outputs.nifti_output import write_mask
@@ -46,12 +48,16 @@ def load_baseline(directory: Path, device: torch.device) -> Baseline:
 def predict_cases(baseline: Baseline, volumes: Sequence[Path], output: Path) -> None:
     """Segment every volume's annotated targets."""
     output.mkdir(parents=True, exist_ok=True)
+    sums = {}
     for path in tqdm(volumes, desc="predict", unit="case", file=sys.stderr, mininterval=2):
         with VolumeFile(path) as file:
             volume = file.read()
         folder = output / volume.source / volume.case
         for name, mask in baseline.predict(volume):
-            write_mask(folder / f"{target(name).slug}.nii.gz", mask, volume.native_grid)
+            file = folder / f"{target(name).slug}.nii.gz"
+            write_mask(file, mask, volume.native_grid)
+            sums |= hashes(output, [file])
+    write_sums(output, sums)
 
 
 @one_line_errors

@@ -30,8 +30,7 @@ from universal_diffusion.baselines.frame import (
     to_frame,
 )
 from universal_diffusion.errors import InputError, one_line_errors
-from universal_diffusion.files import sha256, write_json
-from universal_diffusion.method.weights import CARD, WEIGHTS, load_tensors, save_tensors
+from universal_diffusion.method.weights import WEIGHTS, load_card, save_weights, weights_of
 from universal_diffusion.preparation.splits import read_splits, volumes_of
 from universal_diffusion.segmentation.outputs.native import to_native
 from universal_diffusion.targets import all_targets, mask, target
@@ -125,13 +124,12 @@ def save_prior(directory: Path, prior: Prior, card: dict) -> None:
         "frame_mean": prior.frame.mean,
         "frame_std": prior.frame.std,
     }
-    save_tensors(directory / WEIGHTS, {name: torch.from_numpy(array) for name, array in arrays.items()})
-    write_json(directory / CARD, card | {"weights_sha256": sha256(directory / WEIGHTS)})
+    save_weights(directory, {name: torch.from_numpy(array) for name, array in arrays.items()}, card)
 
 
 def load_prior(directory: Path) -> Prior:
     """Read what `save_prior` wrote. Raises InputError for weights that are missing, damaged or of another model."""
-    arrays = {name: tensor.numpy() for name, tensor in load_tensors(directory / WEIGHTS).items()}
+    arrays = {name: tensor.numpy() for name, tensor in weights_of(directory, load_card(directory)).items()}
     try:
         frame = Frame(arrays["frame_profile"], arrays["frame_mean"], arrays["frame_std"])
         return Prior(frame, arrays["means"], arrays["thresholds"])

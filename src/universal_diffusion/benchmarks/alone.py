@@ -2,19 +2,21 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from multiprocessing import get_context, set_start_method
 
 import torch
+from torch.nn.functional import conv2d
 
 from universal_diffusion.benchmarks.record import peak_gib
 from universal_diffusion.settings import Study
 
 MATRIX = {"cuda": 8192, "cpu": 2048}  # edge of the multiplied matrices
-MULTIPLICATIONS = 20
+CONVOLUTION = {"cuda": (16, 512, 128), "cpu": (4, 256, 64)}  # images, channels in and out, edge of an image
+REPEATS = 20
 STEPS = {"cuda": 60, "cpu": 3}  # of each training that is measured
 WARM = {"cuda": 20, "cpu": 1}  # of them before the measurement: compilation, first allocations
 DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16, "32-true": torch.float32}
@@ -33,17 +35,35 @@ def _with_peak(work: Callable[..., dict], *arguments: object) -> dict:
     return figures | {"peak GiB": torch.cuda.max_memory_allocated() / 2**30 if gpu else peak_gib()}
 
 
-def matrix_peak(device: str, dtype: torch.dtype, threads: int) -> dict[str, float]:
-    """TFLOP/s of the fastest of some products of large square matrices: what `device` reaches in `dtype`."""
+def device_peak(device: str, dtype: torch.dtype, threads: int) -> dict[str, float]:
+    """TFLOP/s of the fastest of some products of large matrices and convolutions: what `device` reaches in `dtype`.
+
+    Operations of a convolution are counted as PyTorch counts those of the networks, whichever way it is computed.
+    """
     torch.set_num_threads(threads)
-    edge, times = MATRIX[device], []
+    return {"peak TFLOP/s": max(rate(work, operations, device) for work, operations in _works(device, dtype)) / 1e12}
+
+
+def _works(device: str, dtype: torch.dtype) -> Iterator[tuple[Callable[[], object], int]]:
+    """A product of square matrices and a convolution with 3 x 3 weights, and their operations."""
+    edge = MATRIX[device]
     left, right = (torch.randn(edge, edge, device=device, dtype=dtype) for _ in range(2))
-    for _ in range(MULTIPLICATIONS):
+    yield lambda: torch.mm(left, right), 2 * edge**3
+    images, channels, size = CONVOLUTION[device]
+    image = torch.randn(images, channels, size, size, device=device, dtype=dtype)
+    weights = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype)
+    yield lambda: conv2d(image, weights, padding=1), 2 * images * (3 * channels * size) ** 2
+
+
+def rate(work: Callable[[], object], operations: int, device: str) -> float:
+    """Operations in a second of the fastest of `REPEATS` runs."""
+    times = []
+    for _ in range(REPEATS):
         started = time.perf_counter()
-        torch.mm(left, right)
+        work()
         wait(device)
         times.append(time.perf_counter() - started)
-    return {"peak TFLOP/s": 2 * edge**3 / min(times) / 1e12}
+    return operations / min(times)
 
 
 def wait(device: str) -> None:

@@ -66,7 +66,7 @@ def study(root: Path) -> float:
     """This study's reader and harmonisation, and the written volume; returns when the case was read."""
     case = reader("amos", root).read(CASE)
     read = time.perf_counter()
-    write_volume(root / "harmonised.h5", harmonise(case, SETTINGS))
+    write_volume(root / f"{CASE}.h5", harmonise(case, SETTINGS))
     return read
 
 

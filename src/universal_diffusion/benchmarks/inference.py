@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import yaml
 
-from universal_diffusion.benchmarks.alone import DTYPES, alone, found_device, matrix_peak
+from universal_diffusion.benchmarks.alone import DTYPES, alone, device_peak, found_device
 from universal_diffusion.benchmarks.at_scale import NAMES, PRECISION, SLICES, Cell, write_ct
 from universal_diffusion.benchmarks.denoisers import GUIDED_DIFFUSION, SAME
 from universal_diffusion.benchmarks.others_at_scale import BATCH, pixel, plain, volumetric
@@ -58,8 +58,8 @@ def works(study: Study, ct: Path, device: str, threads: int) -> dict[str, Callab
 
 
 def compare(study: Study, ct: Path, device: str, threads: int) -> tuple[pd.DataFrame, float]:
-    """A row per system and cell; and the matrix peak that they are set beside, in TFLOP/s."""
-    peak, rows = alone(matrix_peak, device, DTYPES[PRECISION[device]], threads)["peak TFLOP/s"], []
+    """A row per system and cell; and the peak that they are set beside, in TFLOP/s."""
+    peak, rows = alone(device_peak, device, DTYPES[PRECISION[device]], threads)["peak TFLOP/s"], []
     for system, work in works(study, ct, device, threads).items():
         found = work()
         for cell, figures in zip(CELLS.get(system, NO_CELL), found["rows"], strict=True):
@@ -103,7 +103,8 @@ def report(rows: pd.DataFrame, study: Study, peak: float, device: str, threads: 
         f"{study.segmentation.overlap:g}. After reading, before export.{on_cpu}",
         "Measured %: the share of a cell's work that really ran before its budget of time was spent; the seconds of "
         "the rest are told from it. Of a diffusion outside this study's engine one target's pass stands for all.",
-        f"% of peak: of the fastest product of large square matrices of the same type here, {peak:.3g} TFLOP/s. "
+        f"% of peak: of the faster of a product of large matrices and a large convolution of the same type here, "
+        f"{peak:.3g} TFLOP/s. "
         "Encode, features, denoise, decode: the networks' share of the seconds, by the device's clock; other: noise, "
         "blending, copies, waiting. The gate is off, because random weights find nothing to drop.",
         _goal(table, device),

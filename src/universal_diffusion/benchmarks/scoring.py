@@ -24,6 +24,7 @@ from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surf
 
 from universal_diffusion.benchmarks.record import peak_gib, write_record
 from universal_diffusion.benchmarks.scans import native
+from universal_diffusion.checksums import hashes, write_sums
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation.scoring.case_scores import read_truth, score_case
 from universal_diffusion.evaluation.scoring.predictions import predictions_of
@@ -64,6 +65,7 @@ def write_case(root: Path, slices: int = SLICES) -> tuple[int, ...]:
             if kind == "scattered":
                 predicted |= generator.random(grid.shape, np.float32) < SPECKS
             write_prediction(root / kind / SPLIT.source / SPLIT.case / target(name).slug, predicted, grid, generator)
+        write_sums(root / kind, hashes(root / kind, (root / kind).rglob("*.nii.gz")))
     return grid.shape
 
 

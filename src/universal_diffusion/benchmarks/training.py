@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 import yaml
 
-from universal_diffusion.benchmarks.alone import DTYPES, STEPS, WARM, alone, found_device, matrix_peak, scaled
+from universal_diffusion.benchmarks.alone import DTYPES, STEPS, WARM, alone, device_peak, found_device, scaled
 from universal_diffusion.benchmarks.demand import step_flops
 from universal_diffusion.benchmarks.plain import plain_flops, plain_training
 from universal_diffusion.benchmarks.record import write_record
@@ -35,7 +35,6 @@ from universal_diffusion.volumes import Volume, write_volume
 CASES = ("train", "train", "validation")
 VARIANT = "mask_learnt"
 PLAIN = "denoiser, the plain way"
-BEYOND = {"cuda": "", "cpu": " (by MKL; convolutions, by oneDNN, can be faster, so that shares beyond 100 % occur)"}
 TRAININGS = {
     "mask auto-encoder": ("training.mask_autoencoder", "mask_autoencoder", ()),
     "image auto-encoder": ("training.image_autoencoder", "image_autoencoder", ("pretrained",)),
@@ -121,7 +120,7 @@ def measure(study: Study, cohort: Cohort, device: str, threads: int) -> pd.DataF
     rows.append(_row(PLAIN, study.denoiser.training, figures, plain_flops(study), figures["peak GiB"]))
     table = pd.DataFrame(rows)
     for precision in table["precision"].unique():
-        most = alone(matrix_peak, device, DTYPES[precision], threads)["peak TFLOP/s"]
+        most = alone(device_peak, device, DTYPES[precision], threads)["peak TFLOP/s"]
         table.loc[table["precision"] == precision, "peak TFLOP/s"] = most
     table["% of peak"] = 100 * table["TFLOP/s"] / table["peak TFLOP/s"]
     return table[[column for column in table if column != "peak GiB"] + ["peak GiB"]]
@@ -154,8 +153,8 @@ def report(rows: pd.DataFrame, study: Study, device: str, threads: int) -> list[
         "Patches/s hold what a step does until its row is logged: data, frozen networks, forward, backward, optimiser, "
         "averaged weights. Waiting: the share of that spent waiting for data.",
         "Operations are counted by torch, forward and backward, frozen networks and LPIPS included; the peak is the "
-        f"fastest product of large square matrices of the same type here{BEYOND[device]}. Own networks: channels last, "
-        f"{compiled}. "
+        "faster of a product of large matrices and a large convolution of the same type here. Own networks: channels "
+        f"last, {compiled}. "
         "Peak GiB: of the device's memory; the study's includes the validation and picture after the last step.",
         f"The study's denoiser takes {own['patches/s'] / plain['patches/s']:.2f} times the patches/s of the plain way "
         f"and {own['TFLOP/s'] / plain['TFLOP/s']:.2f} times its FLOP/s. The plain way: MONAI's DiffusionModelUNet of "

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
+from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
 from universal_diffusion.errors import InputError
 from universal_diffusion.targets import all_targets, target
 
+SECRETS = ("token", "secret", "password", "credential", "signature", "auth", "key")  # in names of a query's fields
 # A label that merges both sides, which `sides.py` tells apart, and the targets it stands for.
 MERGED: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -28,6 +30,15 @@ class Address:
 
     url: str
     service: str | None = None
+
+    def __post_init__(self):
+        """Addresses stand in messages, logs and records. Raises InputError for one that holds a secret."""
+        parts = urlsplit(self.url)
+        keys = [key.lower() for key, _ in parse_qsl(parts.query, keep_blank_values=True)]
+        if "@" in parts.netloc or any(word in key for key in keys for word in SECRETS):
+            where = f"address at {parts.netloc.rpartition('@')[2]}{parts.path}"
+            remedy = "leave it out: credentials are taken from the environment alone"
+            raise InputError(where, "holds a password, token or signature", remedy)
 
 
 @dataclass(frozen=True)

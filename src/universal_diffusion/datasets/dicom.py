@@ -4,6 +4,7 @@ Positions and orientation come from the headers of all slices (pydicom), so that
 a missing slice is noticed; the pixels, compressed or not, and their rescaling to Hounsfield units come from SimpleITK.
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,7 +14,7 @@ import numpy as np
 
 from universal_diffusion.datasets.base import natural_key
 from universal_diffusion.datasets.dicom_slices import Slice, is_dicom, read_header, read_pixels
-from universal_diffusion.datasets.grids import check_affine
+from universal_diffusion.datasets.grids import MOST_VOXELS, check_affine
 from universal_diffusion.errors import InputError
 
 GAP_TOLERANCE = 0.1  # share of the slice spacing by which a gap may differ (positions are stored rounded)
@@ -108,6 +109,11 @@ def check_stack(slices: list[Slice]) -> None:
     first = slices[0]
     if len(slices) == 1:
         raise InputError(first.path, "is the only slice of its series", "give the whole series")
+    if math.prod(first.shape) * len(slices) > MOST_VOXELS:
+        problem = (
+            f"has {len(slices)} slices of {first.shape[0]} x {first.shape[1]} voxels, more than {MOST_VOXELS} in all"
+        )
+        raise InputError(first.path.parent, problem, "give a part of the series")
     for one in slices:
         same = one.shape == first.shape and np.allclose(one.spacing_mm, first.spacing_mm, atol=1e-4)
         if not (same and np.allclose((one.row, one.column), (first.row, first.column), atol=1e-3)):

@@ -2,6 +2,7 @@
 
 import struct
 import textwrap
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,11 @@ import numpy as np
 import pydicom
 import SimpleITK
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from universal_diffusion.datasets.base import itk_name
+from universal_diffusion.datasets.dicom_codestreams import check_codestreams
 from universal_diffusion.errors import InputError
 
 GEOMETRY = ["Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"]
@@ -23,6 +27,8 @@ RESCALE = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
 COUNTS = ["InstanceNumber", "ImagesInAcquisition"]
 TAGS = ["SeriesInstanceUID", "Modality", "NumberOfFrames", "BitsAllocated", *GREY, *RESCALE, *COUNTS, *GEOMETRY]
 LONGEST_FIRST = 64  # bytes of the first element of a file without preamble
+DEFLATED_MOST, DEFLATED_ALLOWANCE = 64, 2**24  # bytes of a slice to one deflated, and a slice of air beside that
+AT_ONCE = 2**16  # bytes that are inflated at a time
 LARGEST_EDGE = 4096  # pixels; CT matrices have 512 to 2048
 RIGHT_ANGLE_TOLERANCE = 1e-3  # of the two directions' lengths and of their cosine
 UNREADABLE = (
@@ -78,6 +84,7 @@ def read_header(path: Path) -> Slice:
             or whose geometry or rescaling is impossible.
     """
     with damage_refused(path), open(path, "rb") as file:
+        check_deflated(path)
         tags = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=is_dicom(path))
         if int(tags.get("NumberOfFrames") or 1) > 1:
             raise InputError(path, "holds several frames", "convert it to NIfTI, or export one file per slice")
@@ -96,6 +103,26 @@ def is_dicom(path: Path) -> bool:
     return start[:2] in (b"\2\0", b"\10\0") and (explicit or 0 < int.from_bytes(start[4:8], "little") <= LONGEST_FIRST)
 
 
+def check_deflated(path: Path) -> None:
+    """Stop at a deflated file that is a bomb; pydicom and GDCM inflate such files whole, at once and without bound.
+
+    To be called before either sees the file, within `damage_refused`. Raises InputError.
+    """
+    with open(path, "rb") as file:
+        read_preamble(file, force=True)
+        meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return
+        left, inflater = DEFLATED_MOST * path.stat().st_size + DEFLATED_ALLOWANCE, zlib.decompressobj(-zlib.MAX_WBITS)
+        waiting = file.read(AT_ONCE)
+        while waiting and left > 0 and not inflater.eof:
+            left -= len(inflater.decompress(waiting, AT_ONCE))
+            waiting = inflater.unconsumed_tail or file.read(AT_ONCE)
+    if left <= 0:
+        problem = f"would inflate to more than {DEFLATED_MOST} times its size, which no honest slice does"
+        raise InputError(path, problem, "do not trust it: export the series again, uncompressed")
+
+
 def slice_of(tags: pydicom.Dataset, path: Path) -> Slice:
     """The slice that `tags` describe, its kind, geometry and rescaling checked. Raises InputError as `read_header`."""
     _check_kind(tags, path)
@@ -104,9 +131,14 @@ def slice_of(tags: pydicom.Dataset, path: Path) -> Slice:
 
 @contextmanager
 def damage_refused(path: Path) -> Iterator[None]:
-    """Turn whatever pydicom stumbles over in a file, at once or when a value is looked at, into an InputError."""
+    """Turn whatever pydicom stumbles over in a file, at once or when a value is looked at, into an InputError.
+
+    Its warnings quote values, a patient's name among them, and are not passed on.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pydicom")
+            yield
     except UNREADABLE as error:
         reason = textwrap.shorten(str(error), 160) or type(error).__name__
         raise InputError(path, f"is no DICOM file ({reason})", "export or download the series again") from None
@@ -156,16 +188,20 @@ def _slice(tags: pydicom.Dataset, path: Path) -> Slice:
 
 
 def _check_pixel_bytes(tags: pydicom.Dataset, file: BinaryIO, one: Slice) -> None:
-    """Compare the length of uncompressed pixels, which begin where `file` stands, with the header's size and type.
+    """Compare the pixels, which begin where `file` stands, with the header's size and type.
 
-    SimpleITK reads rows or bits of another number as garbage, or beyond the end of its buffer.
+    SimpleITK reads uncompressed rows or bits of another number as garbage, or beyond the end of its buffer.
     """
     syntax = tags.file_meta.get("TransferSyntaxUID")
-    if syntax and (syntax.is_compressed or syntax.is_deflated):
+    if syntax and syntax.is_compressed and not syntax.is_deflated:
+        check_codestreams(file, syntax, 1, one.shape, one.path)
         return
-    implicit, little_endian = tags.original_encoding
-    element = file.read(12)  # tag, type unless implicit, length
-    length = int.from_bytes(element[4:8] if implicit else element[8:12], "little" if little_endian else "big")
+    if syntax and syntax.is_deflated:
+        length = len(pydicom.dcmread(one.path)["PixelData"].value)
+    else:
+        implicit, little_endian = tags.original_encoding
+        element = file.read(12)  # tag, type unless implicit, length
+        length = int.from_bytes(element[4:8] if implicit else element[8:12], "little" if little_endian else "big")
     bits = int(tags.BitsAllocated)
     expected = one.shape[0] * one.shape[1] * bits // 8
     if length != expected + expected % 2:

@@ -12,6 +12,7 @@ from universal_diffusion.errors import InputError
 # Corners of two grids may lie this share of the smallest voxel edge apart. Headers store angles and spacings as
 # rounded 32-bit numbers, which moves a corner by some micrometres; a shift below a tenth of a voxel moves no label.
 CORNER_TOLERANCE = 0.1
+MOST_VOXELS = 2**31  # 8192 slices of 512 x 512
 VOXEL_EDGES_MM = (0.01, 100.0)
 FARTHEST_MM = 1e6
 LEAST_VOXEL_MM3 = 1e-6  # below, the axes do not span a volume

@@ -1,6 +1,7 @@
 """NIfTI files as the datasets ship them: CTs in Hounsfield units and integer label maps, checked while read."""
 
 import gzip
+import io
 import math
 import textwrap
 import zlib
@@ -12,11 +13,10 @@ import nibabel
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 
-from universal_diffusion.datasets.grids import axis_codes, check_affine
+from universal_diffusion.datasets.grids import MOST_VOXELS, axis_codes, check_affine
 from universal_diffusion.datasets.hounsfield import check_hounsfield
 from universal_diffusion.errors import InputError
 
-MOST_VOXELS = 2**31  # 8192 slices of 512 x 512
 DEFLATE_MOST = 1032  # bytes that gzip can pack into one
 AT_ONCE = 2**22  # bytes of voxels that are read and scaled at a time
 # Share of a voxel edge by which sform and qform may differ along it: a tenth is 6 degrees, or 10 % of the spacing. It
@@ -83,12 +83,12 @@ def read_values(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _read(path: Path, converted: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """`read_values`, `converted` some slices at a time as they are decompressed."""
     try:
-        file = nibabel.load(path)
-        _check_size(file, path)
-        check_affine(file.affine, path)
-        _check_forms(file.header, path)
         with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as stream:
-            values = _values(_voxels(file, stream, path), converted)
+            header = header_in(stream)
+            _check_size(header, path)
+            check_affine(header.get_best_affine(), path)
+            _check_forms(header, path)
+            values = _values(_voxels(header, stream, path), converted)
             while path.name.endswith(".gz") and stream.read(2**20):
                 pass  # gzip compares the checksum at the end, also of what follows the voxels
     except FileNotFoundError:
@@ -96,12 +96,24 @@ def _read(path: Path, converted: Callable[[np.ndarray], np.ndarray]) -> tuple[np
     except UNREADABLE as error:
         reason = textwrap.shorten(str(error), 160) or type(error).__name__
         raise InputError(path, f"is no whole NIfTI file ({reason})", "unpack or download its archive again") from None
-    return values, np.asarray(file.affine, np.float64)
+    return values, np.asarray(header.get_best_affine(), np.float64)
 
 
-def _voxels(file: nibabel.Nifti1Pair, stream: BinaryIO, path: Path) -> ArrayProxy:
+def header_in(stream: BinaryIO) -> nibabel.Nifti1Header:
+    """The NIfTI-1 or -2 header that a stream begins with, without its extensions.
+
+    nibabel takes those into memory as long as they say they are, and parses them. Raises ImageFileError for no header.
+    """
+    start = stream.read(nibabel.Nifti2Header.sizeof_hdr)
+    for kind in (nibabel.Nifti1Header, nibabel.Nifti2Header):
+        if kind.may_contain_header(start):
+            return kind.from_fileobj(io.BytesIO(start[: kind.sizeof_hdr]))
+    raise nibabel.filebasedimages.ImageFileError("it does not begin with a NIfTI header")
+
+
+def _voxels(header: nibabel.Nifti1Header, stream: BinaryIO, path: Path) -> ArrayProxy:
     """The file's voxels as read from `stream`, without trailing axes of length 1."""
-    stored = file.dataobj
+    stored = ArrayProxy(stream, header)
     if stored.dtype.kind not in "iuf":
         raise InputError(
             path, "holds colours or complex numbers, expected one number a voxel", "give a grey-value file"
@@ -126,14 +138,14 @@ def _values(voxels: ArrayProxy, converted: Callable[[np.ndarray], np.ndarray]) -
     return values
 
 
-def _check_size(file: nibabel.Nifti1Pair, path: Path) -> None:
+def _check_size(header: nibabel.Nifti1Header, path: Path) -> None:
     """Stop before memory is taken for voxels that the header promises and the file cannot hold."""
-    voxels = math.prod(map(int, file.shape))
-    promised = voxels * file.get_data_dtype().itemsize
+    shape = tuple(map(int, header.get_data_shape()))
+    voxels = math.prod(shape)
+    promised = voxels * header.get_data_dtype().itemsize
     held = path.stat().st_size * (DEFLATE_MOST if path.name.endswith(".gz") else 1)
-    if min(file.shape, default=0) < 1 or voxels > MOST_VOXELS or promised > held:
-        shape = " x ".join(map(str, file.shape))
-        problem = f"promises {shape} voxels, which its {path.stat().st_size} bytes cannot hold"
+    if min(shape, default=0) < 1 or voxels > MOST_VOXELS or promised > held:
+        problem = f"promises {' x '.join(map(str, shape))} voxels, which its {path.stat().st_size} bytes cannot hold"
         raise InputError(path, problem, "unpack or download its archive again")
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from universal_diffusion.checksums import check_hash
 from universal_diffusion.errors import InputError
 
 COLUMNS = ("step", "loss", "seconds", "wait_seconds")
@@ -11,6 +12,7 @@ COLUMNS = ("step", "loss", "seconds", "wait_seconds")
 
 def read_log(path: Path) -> pd.DataFrame:
     """The log of one training, a row per step. Raises InputError for a file that is none."""
+    check_hash(path)
     try:
         log = pd.read_csv(path)
     except (OSError, ValueError) as error:

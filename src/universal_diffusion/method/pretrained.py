@@ -9,7 +9,9 @@ the configuration gives, if any; "untrained" takes the same architectures with s
 card says so.
 
 torchvision publishes a pickle. torch's `weights_only` reader takes tensors out of it, runs nothing that it holds and
-refuses anything else; what the study keeps and loads from here on is safetensors.
+refuses anything else. OpenAI publishes a TorchScript archive, and loading one runs code that it may hold: a local one
+is loaded only if it has OpenAI's hash, or the one that the configuration gives. What the study keeps and loads from
+here on is safetensors.
 """
 
 import argparse
@@ -24,8 +26,8 @@ from torch import Tensor, nn
 from torchvision.models import vgg16
 
 from universal_diffusion.errors import InputError, one_line_errors
-from universal_diffusion.files import sha256, write_json
-from universal_diffusion.method.weights import load_tensors, save_tensors
+from universal_diffusion.files import sha256
+from universal_diffusion.method.weights import load_tensors, save_tensors, write_card
 from universal_diffusion.randomness import seed_of
 from universal_diffusion.settings import Weights, read_json
 from universal_diffusion.targets import all_targets
@@ -81,7 +83,7 @@ def clip_text_features(settings: Weights, study_seed: int, downloads: Path) -> t
     else:
         path = _file(CLIP, settings.origin, settings.clip, settings.clip_sha256, downloads)
         model = open_clip.create_model(CLIP_ARCHITECTURE)
-        _fill(model, _clip_state(path), path, CLIP)
+        _fill(model, _clip_state(path, settings.clip_sha256), path, CLIP)
         note = f"OpenAI {CLIP_ARCHITECTURE} from {path.name}, sha256 {sha256(path)}"
     tokens = open_clip.get_tokenizer(CLIP_ARCHITECTURE)([target.prompt for target in all_targets()])
     with torch.no_grad():
@@ -121,10 +123,14 @@ def _vgg16_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _clip_state(path: Path) -> dict[str, Tensor]:
-    """Weights of OpenAI's TorchScript archive, or of a safetensors file with the same names."""
+def _clip_state(path: Path, trusted: str | None) -> dict[str, Tensor]:
+    """Weights of OpenAI's TorchScript archive (or one of the `trusted` hash), or of safetensors with the same names."""
     if path.suffix == ".safetensors":
         return load_tensors(path)
+    if (found := sha256(path)) not in (CLIP.sha256, (trusted or "").lower()):
+        problem = f"is a TorchScript archive, which can run code when it is loaded, and not OpenAI's ({found})"
+        remedy = f"give a copy of {CLIP.url}, safetensors, or weights.clip_sha256 if you trust this file"
+        raise InputError(path, problem, remedy)
     try:
         state = torch.jit.load(path, map_location="cpu").state_dict()
     except RuntimeError as error:
@@ -162,7 +168,7 @@ def main() -> None:
     features, clip_note = clip_text_features(settings, arguments.study_seed, output)
     save_tensors(output / "clip_text.safetensors", {"features": features})
     hashes = {name: sha256(output / f"{name}.safetensors") for name in ("vgg16", "clip_text")}
-    write_json(output / "card.json", {"vgg16": vgg_note, "clip": clip_note, "sha256": hashes})
+    write_card(output, {"vgg16": vgg_note, "clip": clip_note, "sha256": hashes})
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@ to at most 400 times its size plus 64 MiB (the masks of 3D-IRCADb are the most c
 below that; deflate can do 1032), to a million files, and no further than the disk. Archives inside an archive are
 unpacked too and then dropped, at most two deep. A tar's bytes count as they are inflated, headers and padding with
 them, and no header may be larger than 256 KiB, as tarfile holds it in memory; a zip's sizes are those that its
-directory declares, beyond which zipfile does not write.
+directory declares, beyond which zipfile does not write. Its members may be stored or deflated: of bzip2 and LZMA
+zipfile inflates a whole piece at once, 64 KiB of which can be gigabytes.
 """
 
 import gzip
 import lzma
 import shutil
 import stat
+import struct
 import tarfile
 import zlib
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from universal_diffusion.errors import InputError
 
 EXPANSION, ALLOWANCE, MEMBERS, NESTING = 400, 64 * 2**20, 10**6, 2
 HEADER = 2**18  # bytes of a tar's header (PAX records, a long name)
+METHODS = (pyzipper.ZIP_STORED, pyzipper.ZIP_DEFLATED)
 UNUSED = ("LABELLED_DICOM", "MESHES_VTK")  # of 3D-IRCADb: large, and every label is in MASKS_DICOM too
 BY_HAND = "unpack it by hand (7z x) and give the folder as a `local` source"
 DISTRUST = "do not trust it: fetch it again from its owner"
@@ -32,7 +35,12 @@ DAMAGED = (
     tarfile.TarError,
     EOFError,
     KeyError,
+    IndexError,  # pyzipper's, of a member without a name
+    ValueError,
+    OverflowError,
+    NotImplementedError,
     RecursionError,
+    struct.error,
     zlib.error,
     lzma.LZMAError,
     gzip.BadGzipFile,
@@ -171,6 +179,7 @@ def _unzip(archive: Path, folder: Path, password: str | None, budget: Budget) ->
         budget.spend(sum(sizes))
         for member in members:
             _refuse_escape(archive, member.filename, stat.S_ISLNK(member.external_attr >> 16))
+            _refuse_method(archive, member)
             if member.flag_bits & 1 and not password:
                 raise InputError(archive, "is locked and the catalogue knows no password", BY_HAND)
             try:
@@ -181,6 +190,12 @@ def _unzip(archive: Path, folder: Path, password: str | None, budget: Budget) ->
                 raise InputError(archive, f"does not open under the catalogue's password ({error})", BY_HAND) from None
             names.append(member.filename)
     return names
+
+
+def _refuse_method(archive: Path, member: pyzipper.ZipInfo) -> None:
+    if member.compress_type not in METHODS:
+        problem = f"packs {member.filename} by method {member.compress_type}, expected stored or deflated"
+        raise InputError(archive, problem, BY_HAND)
 
 
 def _refuse_escape(archive: Path, name: str, is_link: bool) -> None:

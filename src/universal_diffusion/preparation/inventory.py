@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from universal_diffusion.checksums import write_with_hash
 from universal_diffusion.datasets import catalogue
 from universal_diffusion.datasets.base import natural_key
 from universal_diffusion.errors import InputError, one_line_errors
-from universal_diffusion.files import whole_file
 from universal_diffusion.targets import all_targets
 from universal_diffusion.volumes import Volume, VolumeFile
 
@@ -61,8 +61,8 @@ def main() -> None:
         with VolumeFile(path) as file:
             rows.append(row(file.read()))
     rows.sort(key=lambda columns: (columns["source"], natural_key(columns["case"])))
-    with whole_file(arguments.output_csv) as partial:
-        pd.DataFrame(rows).to_csv(partial, index=False, float_format="%.3f", lineterminator="\n")
+    text = pd.DataFrame(rows).to_csv(index=False, float_format="%.3f", lineterminator="\n")
+    write_with_hash(arguments.output_csv, text)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from universal_diffusion.preparation.splits import SplitRow
 
 Scan = tuple[str, str]  # (source, case)
 
+REMEDY = "delete it and run again: rule `repeats` remakes it"
 REPEATS = {
     **dict.fromkeys(["source", "case", "other_source", "other_case"], str),
     **dict.fromkeys(["matched_slices", "slices", "other_slices", "offset_hu"], int),
@@ -27,7 +28,7 @@ def read_repeats(path: Path) -> pd.DataFrame:
     try:
         return read_csv(path, REPEATS, list(REPEATS))
     except (OSError, ValueError) as error:
-        raise InputError(path, f"is no table of copies ({error})", "remake it with the step `repeats`") from None
+        raise InputError(path, f"is no table of copies ({error})", REMEDY) from None
 
 
 def patient_groups(prints: Mapping[Scan, str], pairs: Iterable[tuple[Scan, Scan]]) -> dict[Scan, str]:

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from universal_diffusion.checksums import write_with_hash
 from universal_diffusion.datasets.base import natural_key
 from universal_diffusion.errors import InputError, one_line_errors
-from universal_diffusion.files import whole_file
 from universal_diffusion.preparation.fingerprints import NO_DIGEST
 from universal_diffusion.volumes import VolumeFile
 
@@ -133,8 +133,8 @@ def main() -> None:
     parser.add_argument("--volumes", required=True, nargs="+", type=Path, help="directories of harmonised cases")
     parser.add_argument("--output", required=True, type=Path, help="table of pairs of copies to write")
     arguments = parser.parse_args()
-    with whole_file(arguments.output) as partial:
-        repeats(read_prints(arguments.volumes)).to_csv(partial, index=False, lineterminator="\n")
+    found = repeats(read_prints(arguments.volumes))
+    write_with_hash(arguments.output, found.to_csv(index=False, lineterminator="\n"))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from universal_diffusion.checksums import write_with_hash
 from universal_diffusion.csv_tables import read_csv
 from universal_diffusion.datasets.base import natural_key
 from universal_diffusion.errors import InputError, one_line_errors
-from universal_diffusion.files import whole_file
 from universal_diffusion.preparation.leakage import Scan, leakage, patient_groups, read_repeats
 from universal_diffusion.preparation.splits import SplitRow, write_splits
 from universal_diffusion.randomness import numpy_generator
+
+REMEDY = "delete it and run again: rule `inventory` remakes it"
 
 
 def split(
@@ -70,7 +72,7 @@ def read_inventory(path: Path) -> pd.DataFrame:
     try:
         table = read_csv(path, str, ["source", "dataset", "case", "fingerprint"])
     except (OSError, ValueError) as error:
-        raise InputError(path, f"is no table of cases ({error})", "remake it with the step `inventory`") from None
+        raise InputError(path, f"is no table of cases ({error})", REMEDY) from None
     return table.sort_values(["source", "case"], key=lambda names: names.map(natural_key))
 
 
@@ -106,8 +108,7 @@ def main() -> None:
         for row in table.itertuples()
     ]
     write_splits(arguments.output_splits, rows)
-    with whole_file(arguments.output_leakage) as partial:
-        leakage(rows, copies).to_csv(partial, index=False, lineterminator="\n")
+    write_with_hash(arguments.output_leakage, leakage(rows, copies).to_csv(index=False, lineterminator="\n"))
 
 
 def _pairs(copies: pd.DataFrame, known: Collection[Scan], where: Path) -> list[tuple[Scan, Scan]]:

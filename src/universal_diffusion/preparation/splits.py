@@ -1,16 +1,18 @@
 """Reading and writing `splits.csv`: which part of the study each case belongs to."""
 
 import csv
+import io
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from universal_diffusion.checksums import check_hash, write_with_hash
 from universal_diffusion.errors import InputError
-from universal_diffusion.files import whole_file
 from universal_diffusion.volumes import VolumeFile
 
 PARTS = ("train", "validation", "test", "excluded")
 EVALUATED = ("validation", "test")
+REMEDY = "delete it and run again: rule `split` remakes it"
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,21 @@ class SplitRow:
 
 def write_splits(path: Path, rows: Iterable[SplitRow]) -> None:
     """Write the rows in the order given."""
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([field.name for field in fields(SplitRow)])
-        writer.writerows(astuple(row) for row in rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([field.name for field in fields(SplitRow)])
+    writer.writerows(astuple(row) for row in rows)
+    write_with_hash(path, text.getvalue())
 
 
 def read_splits(path: Path) -> tuple[SplitRow, ...]:
-    """All rows of `splits.csv`. Raises InputError for a file that is no such table."""
+    """All rows of `splits.csv`. Raises InputError for a file that is no such table, or is damaged."""
+    check_hash(path)
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = tuple(SplitRow(**row) for row in csv.DictReader(file))
     except (OSError, TypeError, UnicodeDecodeError) as error:
-        raise InputError(path, f"is no table of splits ({error})", "remake it with the step `split`") from None
+        raise InputError(path, f"is no table of splits ({error})", REMEDY) from None
     wrong = sorted({row.part for row in rows} - set(PARTS))
     if wrong:
         raise InputError(path, f"has the part {wrong[0]!r}", f"expected one of {', '.join(PARTS)}")

@@ -8,7 +8,7 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 
-from universal_diffusion.errors import InputError, of_the_disk
+from universal_diffusion.errors import InputError, of_the_disk, one_line
 from universal_diffusion.segmentation.card import variant_card, wanted_targets
 from universal_diffusion.segmentation.cases import Case, cases_of
 from universal_diffusion.segmentation.inputs.ct import CT
@@ -88,7 +88,7 @@ class _Command:
     def _segment(self, case: Case, ct: CT, reading: float) -> bool:
         """Segment one CT and say what came out; False if the same result was there already."""
         for note in (*ct.notes, *seg_notes(ct)):
-            self._tell(f"{case.ct}: {note}")
+            self._tell(one_line(f"{case.ct}: {note}"))
         with alone(case.folder):
             return self._made(case, ct, reading)
 
@@ -105,7 +105,9 @@ class _Command:
 
     def _is_there(self, case: Case, ct: CT) -> bool:
         identity = self.segmenter.identity(ct, self.sampling, self.arguments.seed)
-        there = is_finished(case.folder, identity, self.targets, files_of(self.targets, self._outputs(ct)))
+        outputs = self._outputs(ct)
+        there = is_finished(case.folder, identity, self.targets, files_of(self.targets, outputs))
+        there = there and read_report(case.folder).get("patient_kept") == (outputs.dicom_seg and outputs.patient)
         if there:  # then what lies beside it is of a run that was killed right at its end
             (case.folder / WRITING).unlink(missing_ok=True)
             if holds(case.folder / UNFINISHED, identity, self.targets):
@@ -128,6 +130,7 @@ class _Command:
             maps=not asked.no_maps,
             dicom_seg=seg_obstacle(ct) is None,
             overview=True,
+            patient=asked.keep_patient,
         )
 
     def _sampling(self) -> Segmentation:
@@ -170,7 +173,7 @@ class _Command:
         if self.arguments.verbose and not isinstance(error, InputError):
             traceback.print_exc()
         told = str(error) if isinstance(error, InputError) else f"{case.ct}: {type(error).__name__}: {error}"
-        print(f"error: {' '.join(told.split())}", file=sys.stderr)
+        print(f"error: {one_line(told)}", file=sys.stderr)
 
     def _tell(self, text: str) -> None:
         if not self.arguments.quiet:

@@ -18,7 +18,7 @@ What is written lies on the CT's own grid:
   <target>_variance.nii.gz    its variance over the ensemble: how much the samples disagree, 0 to 0.25
   <target>_entropy.nii.gz     entropy of the mean in bits: 0 where the model is sure, 1 where the mean is 0.5
   segmentation.nii.gz         all targets in one volume of target numbers (--multilabel)
-  segmentation.dcm            a DICOM-SEG with coded anatomy, where the CT came as DICOM
+  segmentation.dcm            a DICOM-SEG with coded anatomy, where the CT came as DICOM; names no patient
   overview.png                a sheet of slices for a quick look
   segmentation.json           volumes in ml, mean HU, uncertainty, and everything needed to repeat the run"""
 
@@ -91,6 +91,11 @@ def _add_written(group) -> None:
     group.add_argument("--multilabel", action="store_true", help="one volume of target numbers instead of masks")
     group.add_argument("--separate", action="store_true", help="a mask per target (the default), beside --multilabel")
     group.add_argument("--no-maps", action="store_true", help="no mean, variance and entropy maps")
+    group.add_argument(
+        "--keep-patient",
+        action="store_true",
+        help="let segmentation.dcm name the patient and date the CT, as an archive (PACS) needs to file it",
+    )
     group.add_argument("--view", action="store_true", help="also view.html: CT, masks and maps in a browser, offline")
     group.add_argument(
         "--overwrite", action="store_true", help="segment again what is already there, whole and the same"

@@ -63,5 +63,5 @@ def _read(path: Path) -> object:
     """What a JSON file holds; None for none that can be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

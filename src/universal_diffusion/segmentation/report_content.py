@@ -64,6 +64,7 @@ def report(
         "identity": run.identity,
         "targets": {name: _of_target(name, facts[name]) | {"files": _files_of(name, outputs)} for name in facts},
         "files": _common_files(outputs),
+        "patient_kept": outputs.dicom_seg and outputs.patient,
         "bytes": sizes,
         "seconds": {part: round(spent, 3) for part, spent in seconds.items()},
         "peak_memory_gib": _rounded(peak_memory_gib(), 3),

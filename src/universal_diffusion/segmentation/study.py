@@ -3,7 +3,8 @@
     python -m universal_diffusion.segmentation.study --model DIR --volumes DIR... --splits CSV --settings JSON ...
 
 Writes `<output>/<source>/<case>/<target>{,_mean,_variance}.nii.gz` on the CT's own grid for the targets
-annotated in the case, because only those can be scored. Until a shard is whole its slabs lie beside the output, in
+annotated in the case, because only those can be scored. `<output>/SHA256SUMS` comes last: without it, or with another
+hash than there, no prediction is read. Until a shard is whole its slabs lie beside the output, in
 `.unfinished-<output>`, where a job that was cut off finds them again.
 """
 
@@ -13,6 +14,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from universal_diffusion.checksums import hashes, write_sums
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.files import sha256
 from universal_diffusion.method.bundle import Bundle, load_bundle
@@ -33,7 +35,7 @@ def predict_cases(
 ) -> None:
     """Segment every volume's annotated targets; each case's progress goes to stderr."""
     output.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".unfinished-{output.name}")
+    unfinished, sums = output.with_name(f".unfinished-{output.name}"), {}
     for number, path in enumerate(volumes, 1):
         with VolumeFile(path) as file:
             volume = file.read()
@@ -44,6 +46,8 @@ def predict_cases(
             store = _sampled(bundle, volume, sampling, study_seed, unfinished / case, given)
             write_native(store, volume.native_grid, output / case, WRITTEN, threads=threads)
             store.close()
+            sums |= hashes(output, (output / case).glob("*.nii.gz"))
+    write_sums(output, sums)
     shutil.rmtree(unfinished, ignore_errors=True)
 
 

@@ -14,7 +14,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from tqdm import tqdm
 
-from universal_diffusion.files import write_text
+from universal_diffusion.checksums import write_with_hash
 from universal_diffusion.method.autoencoders import MaskAutoencoder
 from universal_diffusion.targets import mask
 from universal_diffusion.training.tasks import device_of
@@ -65,7 +65,7 @@ def report_ceiling(directory: Path, autoencoder: MaskAutoencoder, volumes: Seque
     """Write the case rows into `directory` and tell each target's mean; on a GPU where there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     cases = ceiling_cases(autoencoder.to(device), volumes, patch)
-    write_text(directory / CEILING, cases.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_with_hash(directory / CEILING, cases.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     by_target = cases.groupby("target")["dice"].agg(["mean", "size"])
     told = ", ".join(f"{row.Index} {row.mean:.3f} (n={row.size})" for row in by_target.itertuples())
     print(f"ceiling at f = {autoencoder.factor}, mean Dice: {told}", file=sys.stderr)

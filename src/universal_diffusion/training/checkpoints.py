@@ -2,7 +2,7 @@
 
 It holds the weights, their averages, the optimiser, the scaler of float16, what the task has learnt (the step sampler's
 history), the number of steps done, which is the sampler's position and the state of everything random (see
-`tasks.Task`), and what the run depends on, with its hash.
+`tasks.Task`), what the run depends on, with its hash, and a hash of all this.
 """
 
 import hashlib
@@ -13,11 +13,12 @@ from pathlib import Path
 
 import torch
 from lightning_fabric.plugins import Precision
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.method.weights import save_tensors
+from universal_diffusion.method.weights import rule_of
+from universal_diffusion.training.sealed_tensors import load_sealed, save_sealed
 from universal_diffusion.training.tasks import Task
 
 CHECKPOINT = "last.safetensors"
@@ -70,7 +71,7 @@ class Checkpoint:
             "identity_sha256": _digest(self.identity),
         }
         try:
-            save_tensors(self.path, tensors, {"facts": json.dumps(facts, sort_keys=True)})
+            save_sealed(self.path, tensors, {"facts": json.dumps(facts, sort_keys=True)})
         except OSError as error:
             remedy = "make room or mend the disk; the same command goes on from the last checkpoint"
             raise InputError(self.path, f"cannot be written ({error})", remedy) from None
@@ -114,13 +115,14 @@ def _read(path: Path) -> tuple[dict, dict[str, dict[str, Tensor]]]:
     """Facts, and tensors by part."""
     parts: dict[str, dict[str, Tensor]] = {"module": {}, "average": {}, "task": {}, "optimiser": {}}
     try:
-        with safe_open(path, "pt") as file:
-            facts = json.loads(file.metadata()["facts"])
-            for name in file.keys():  # noqa: SIM118 (not a dictionary)
-                part, _, rest = name.partition("/")
-                parts[part][rest] = file.get_tensor(name)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise InputError(path, f"is no whole checkpoint ({error})", "delete it to start afresh") from None
+        metadata, tensors = load_sealed(path)
+        facts = json.loads(metadata["facts"])
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition("/")
+            parts[part][rest] = tensor
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        remedy = f"delete it and run again: {rule_of(path.parent)} starts afresh"
+        raise InputError(path, f"is no whole checkpoint ({error})", remedy) from None
     return facts, parts
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from universal_diffusion import __version__
 from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.method.bundle import Networks, build_denoiser, load_autoencoder
-from universal_diffusion.method.weights import load_card, load_tensors, save_model
+from universal_diffusion.method.weights import load_card, load_tensors, pretrained_file, save_model
 from universal_diffusion.settings import Denoiser as Settings
 from universal_diffusion.settings import Diffusion, read_json
 from universal_diffusion.systems import VARIANTS
@@ -89,7 +89,7 @@ def assemble(arguments, settings: Settings, embedding: str) -> tuple[Networks, d
         "image_autoencoder": image_card["architecture"],
         "denoiser": architecture_of(settings, embedding),
     }
-    clip_features = load_tensors(arguments.pretrained / "clip_text.safetensors")["features"]
+    clip_features = load_tensors(pretrained_file(arguments.pretrained, "clip_text"))["features"]
     denoiser = build_denoiser(
         architecture["denoiser"], mask_autoencoder.latent_channels, image_autoencoder.latent_channels, clip_features
     )

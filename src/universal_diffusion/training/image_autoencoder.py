@@ -18,7 +18,7 @@ from universal_diffusion.errors import one_line_errors
 from universal_diffusion.method.autoencoders import ImageAutoencoder, kl_divergence
 from universal_diffusion.method.bundle import architecture_of
 from universal_diffusion.method.perceptual import PerceptualDistance
-from universal_diffusion.method.weights import load_card, save_model
+from universal_diffusion.method.weights import load_card, pretrained_file, save_model
 from universal_diffusion.settings import ImageAutoencoder as Settings
 from universal_diffusion.settings import read_json
 from universal_diffusion.training.loop import finish, train
@@ -88,7 +88,7 @@ def main() -> None:
     start(arguments, "image_autoencoder")
     batches = Batches(arguments, settings.training.batch)
     module = ImageAutoencoder(settings.channels, settings.latent_channels, settings.residual_blocks)
-    perceptual = PerceptualDistance(arguments.pretrained / "vgg16.safetensors")
+    perceptual = PerceptualDistance(pretrained_file(arguments.pretrained, "vgg16"))
     architecture = architecture_of("image_autoencoder", settings)
     identity = {
         "architecture": architecture,

@@ -18,6 +18,7 @@ from matplotlib.image import imsave
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from universal_diffusion.checksums import write_with_hash
 from universal_diffusion.errors import InputError
 from universal_diffusion.files import whole_file
 
@@ -89,8 +90,7 @@ class TrainingLog:
     def finish(self) -> None:
         """The whole log as `log.csv`, then `close`."""
         self.flush()
-        with whole_file(self._directory / LOG) as partial:
-            shutil.copyfile(self._directory / PARTIAL_LOG, partial)
+        write_with_hash(self._directory / LOG, (self._directory / PARTIAL_LOG).read_text(encoding="utf-8"))
         self.close()
 
     def close(self) -> None:

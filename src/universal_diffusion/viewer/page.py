@@ -2,21 +2,19 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-import nibabel
 import numpy as np
 
-from universal_diffusion.colours import colour
 from universal_diffusion.errors import InputError
 from universal_diffusion.files import write_text
 from universal_diffusion.segmentation.inputs.ct import CT
 from universal_diffusion.segmentation.report import VIEW
 from universal_diffusion.targets import target
+from universal_diffusion.viewer.layers import Column, Layer, facts, volumes
 from universal_diffusion.viewer.library import niivue
 from universal_diffusion.viewer.reduction import Reduction, reduction
 from universal_diffusion.viewer.source import result_report, segmented_ct
@@ -26,27 +24,16 @@ from universal_diffusion.volumes import Grid
 CT_VOXELS, MAP_VOXELS = 12_000_000, 4_000_000  # on the page; more of the CT's are averaged in blocks
 
 
-@dataclass(frozen=True)
-class Layer:
-    """A mask on the page, with its row in the list.
-
-    Attributes:
-        number: which tells it from the others, 1 to 255.
-        name, colour: of its row; RGB from 0 to 1.
-        voxels: of the mask at full size; the smaller lies on top, a tumour on every organ.
-        volume_ml, volume_sd_ml, uncertainty: of its row; None where unknown.
-        outlined: drawn as an outline on top of all others, so that what it is compared with stays in sight.
-    """
-
-    number: int
-    name: str
-    colour: tuple[float, float, float]
-    shown: Shown
-    voxels: int
-    volume_ml: float | None
-    volume_sd_ml: float | None
-    uncertainty: float | None
-    outlined: bool = False
+DOUBT = Column(
+    "bits",
+    "doubt: mean entropy of the ensemble's probability over the voxels where it is at least 0.05, in bits; 0: all "
+    "samples agree; 1: as likely the target as not",
+)
+COLUMNS = (
+    Column("ml", "volume of the mask, in millilitres"),
+    Column("± sd", "standard deviation of the volumes of the ensemble's samples, in millilitres"),
+    DOUBT,
+)
 
 
 def write_page(result: Path, ct: CT | None = None, full: bool = False) -> Path:
@@ -67,7 +54,7 @@ def write_page(result: Path, ct: CT | None = None, full: bool = False) -> Path:
     coarse, maps = reductions(ct.grid, full)
     targets = sorted(map(target, report["targets"]), key=lambda one: one.id)
     layers = [_layer(shown(result, one, coarse, maps), report["targets"][one.name]) for one in targets]
-    page = compose(_ct_name(report), _made(report), ct.hu, layers, coarse, maps)
+    page = compose(_ct_name(report), _made(report), ct.hu, layers, COLUMNS, coarse, maps)
     try:
         write_text(result / VIEW, page)
     except OSError as error:
@@ -88,6 +75,7 @@ def compose(
     made: Sequence[tuple[str, str]],
     hu: np.ndarray,
     layers: Sequence[Layer],
+    columns: Sequence[Column],
     coarse: Reduction,
     maps: Reduction,
     home: str = "",
@@ -98,20 +86,21 @@ def compose(
         name: of the CT.
         made: how what it shows was made, as pairs of words.
         hu: (X, Y, Z) Hounsfield units on the full grid of `coarse`.
+        columns: of the figures in the list.
         home: address of the page that this one belongs to, relative to it; "" for a page of its own.
 
     Raises:
         InputError: the package was installed without niivue.
     """
     script, licences = niivue()
-    volumes = {"ct": packed_ct(hu, coarse)} | _volumes(layers)
+    packed = {"ct": packed_ct(hu, coarse)} | volumes(layers)
+    told = {"home": home, "ct": name, "made": list(made), "described": _described(coarse, maps)}
+    told |= facts(layers, columns, coarse)
     return Template(_asset("view.html")).substitute(
         title=escape(name),
         style=_asset("view.css"),
-        facts=json.dumps({"home": home} | _facts(name, made, layers, coarse, maps), sort_keys=True).replace(
-            "<", "\\u003c"
-        ),
-        volumes="\n".join(f'<script type="text/plain" id="{key}">{text}</script>' for key, text in volumes.items()),
+        facts=json.dumps(told, sort_keys=True).replace("<", "\\u003c"),
+        volumes="\n".join(f'<script type="text/plain" id="{key}">{text}</script>' for key, text in packed.items()),
         licences=licences,
         niivue=script,
         drawing=_asset("drawing.js"),
@@ -119,10 +108,13 @@ def compose(
     )
 
 
-def _layer(found: Shown, facts: Mapping) -> Layer:
-    one = found.target
-    known = (facts[key] for key in ("voxels", "volume_ml", "volume_sd_ml", "uncertainty"))
-    return Layer(one.id, one.name, colour(one), found, *known)
+def _layer(found: Shown, known: Mapping) -> Layer:
+    figures = {"ml": (known["volume_ml"], 1), "± sd": (known["volume_sd_ml"], 1), "bits": (known["uncertainty"], 2)}
+    return Layer(found, known["voxels"], {name: _fixed(*figure) for name, figure in figures.items()})
+
+
+def _fixed(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _asset(name: str) -> str:
@@ -132,51 +124,6 @@ def _asset(name: str) -> str:
 def _ct_name(report: Mapping) -> str:
     """The CT's file name, with "?" for what is no text in it."""
     return Path(report["ct"]["path"]).name.encode("utf-8", "replace").decode("utf-8")
-
-
-def _volumes(layers: Sequence[Layer]) -> dict[str, str]:
-    volumes = {f"mask-{one.number}": one.shown.mask for one in layers if one.shown.mask}
-    return volumes | {f"{kind}-{one.number}": text for one in layers for kind, text in one.shown.maps.items()}
-
-
-def _facts(
-    name: str, made: Sequence[tuple[str, str]], layers: Sequence[Layer], coarse: Reduction, maps: Reduction
-) -> dict:
-    """What the page's script reads."""
-    below = sorted(layers, key=lambda one: (one.outlined, one.shown.target.kind != "organ", -one.voxels, one.number))
-    return {
-        "ct": name,
-        "described": _described(coarse, maps),
-        "made": list(made),
-        "shape": coarse.grid.shape,
-        "file_axes": _file_axes(coarse.grid.affine),
-        "to_voxels": np.linalg.inv(coarse.grid.affine)[:3].tolist(),
-        "targets": [_row(one, coarse) for one in layers],
-        "layers": [one.number for one in below if one.shown.mask],
-        "largest": max(layers, key=lambda one: (one.voxels, -one.number)).number,
-    }
-
-
-def _file_axes(affine: np.ndarray) -> list[int]:
-    """The array axis that runs most along each of R, A and S."""
-    along = nibabel.io_orientation(affine)[:, 0].astype(int).tolist()
-    return [along.index(axis) for axis in range(3)]
-
-
-def _row(one: Layer, coarse: Reduction) -> dict:
-    return {
-        "id": one.number,
-        "name": one.name,
-        "colour": [round(255 * channel) for channel in one.colour],
-        "found": bool(one.shown.mask),
-        "outlined": one.outlined,
-        "start": one.shown.start,
-        "centre": (coarse.grid.affine @ [*one.shown.centre, 1])[:3].tolist(),
-        "maps": sorted(one.shown.maps),
-        "volume_ml": one.volume_ml,
-        "volume_sd_ml": one.volume_sd_ml,
-        "uncertainty": one.uncertainty,
-    }
 
 
 def _described(coarse: Reduction, maps: Reduction) -> str:

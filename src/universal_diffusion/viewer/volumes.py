@@ -8,10 +8,12 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.wrapstruct import WrapStructError
 
-from universal_diffusion.datasets.nifti import UNREADABLE
+from universal_diffusion.datasets.nifti import UNREADABLE, header_in
 from universal_diffusion.errors import InputError
+from universal_diffusion.segmentation.outputs.facts import entropy
 from universal_diffusion.targets import Target
 from universal_diffusion.viewer.reduction import Part, Reduction, block_means, reduced_levels
 from universal_diffusion.volumes import Grid
@@ -31,7 +33,8 @@ class Shown:
         mask: its mask's box as a packed volume, "" where nothing was found.
         start: that box's first voxel in the page's CT.
         centre: the mask's voxel nearest to its centroid, in the page's CT.
-        maps: packed boxes of those of `MAPS` that the result has and that are not zero everywhere.
+        maps: packed boxes of those of `MAPS` that the result has, or that follow from its mean, and that are not zero
+            everywhere.
     """
 
     target: Target
@@ -64,6 +67,7 @@ def shown(folder: Path, target: Target, masks: Reduction, maps: Reduction) -> Sh
         InputError: neither a mask nor the multi-label file, an unreadable file, or one on another grid than the CT's.
     """
     found = {kind: _map(folder / f"{target.slug}_{kind}.nii.gz", maps) for kind in MAPS}
+    found["entropy"] = found["entropy"] or _entropy(folder / f"{target.slug}_mean.nii.gz", maps)
     present = {kind: text for kind, text in found.items() if text}
     return shown_mask(_mask(folder, target, masks.full), target, masks, present)
 
@@ -93,22 +97,34 @@ def _map(path: Path, reduced: Reduction) -> str:
     return packed(part.values, part.grid, slope) if part else ""
 
 
+def _entropy(mean: Path, reduced: Reduction) -> str:
+    """The entropy that follows from a map of the mean, to 1/255 bit, for results that keep none."""
+    if not mean.exists():
+        return ""
+    levels, slope = levels_of(mean, reduced.full)
+    bits = np.rint(255 * entropy(np.arange(256) * slope)).astype(np.uint8)
+    part = reduced_levels(bits[levels], reduced)
+    return packed(part.values, part.grid, 1 / 255) if part else ""
+
+
 def levels_of(path: Path, grid: Grid) -> tuple[np.ndarray, float]:
     """The numbers of a file from 0 to 255, and what one of them is worth."""
     again = "run `universal-diffusion segment` again"
     try:
         with gzip.open(path) as stream:
-            image = nibabel.Nifti1Image.from_stream(stream)
-            same = image.shape == tuple(grid.shape) and np.allclose(image.affine, grid.affine, atol=1e-2)
-            if image.get_data_dtype() != np.uint8 or not same:
+            header = header_in(stream)
+            same = header.get_data_shape() == tuple(grid.shape)
+            same = same and np.allclose(header.get_best_affine(), grid.affine, atol=1e-2)
+            if header.get_data_dtype() != np.uint8 or not same:
                 raise InputError(path, "is not on the grid of the CT", again)
-            levels = np.asarray(image.dataobj.get_unscaled())
+            stored = ArrayProxy(stream, header)
+            levels = np.asarray(stored.get_unscaled())
             while stream.read(2**20):
                 pass  # gzip compares the checksum at the end
     except (*UNREADABLE, WrapStructError) as error:
         reason = textwrap.shorten(str(error), 160) or type(error).__name__
         raise InputError(path, f"cannot be read ({reason})", again) from None
-    return levels, float(image.dataobj.slope)
+    return levels, float(stored.slope)
 
 
 def _centre(part: Part) -> tuple[int, int, int]:

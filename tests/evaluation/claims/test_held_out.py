@@ -57,10 +57,10 @@ def test_equal_gains_have_an_interval_without_width_and_the_exact_p_value():
     measured = mask_over_noise(evidence_of({f"p{i}": [{"liver": (0.75, 0.5)}] for i in range(8)}), EMBEDDINGS)
     assert (measured.value, measured.low, measured.high, measured.n) == (25, 25, 25, 8)
     assert measured.p_value == pytest.approx(2 / 2**8)
-    assert verdict(measured, None)[0] == SUPPORTED
+    assert verdict(measured, None, measured.p_value)[0] == SUPPORTED
     swapped = mask_over_noise(evidence_of({f"p{i}": [{"liver": (0.5, 0.75)}] for i in range(8)}), EMBEDDINGS)
     assert (swapped.value, swapped.low, swapped.high) == (-25, -25, -25)
-    assert verdict(swapped, None) == (NOT_SUPPORTED, "the opposite was measured")
+    assert verdict(swapped, None, swapped.p_value) == (NOT_SUPPORTED, "the opposite was measured")
 
 
 def test_interval_follows_the_normal_theory():
@@ -92,7 +92,7 @@ def test_value_lies_in_its_interval_between_the_least_and_the_largest_gain(pairs
     gains = [100 * (mask - noise) for mask, noise in pairs]
     assert measured.value == pytest.approx(np.mean(gains))
     assert min(gains) - 1e-9 <= measured.low <= measured.high <= max(gains) + 1e-9
-    decided, _ = verdict(measured, None)
+    decided, _ = verdict(measured, None, 0.01)
     assert decided == (SUPPORTED if measured.low > 0 else NOT_SUPPORTED)
 
 
@@ -153,7 +153,8 @@ def test_a_variance_map_is_judged_against_chance():
     measured = variance_finds_errors(evidence)
     assert (measured.value, measured.null, measured.p_value) == (pytest.approx(55.5), 50, pytest.approx(2 / 2**8))
     evidence.scores["error_auroc"] = 1 - evidence.scores["error_auroc"]
-    assert verdict(variance_finds_errors(evidence), None) == (NOT_SUPPORTED, "the opposite was measured")
+    turned = variance_finds_errors(evidence)
+    assert verdict(turned, None, turned.p_value) == (NOT_SUPPORTED, "the opposite was measured")
 
 
 def test_doubt_is_correlated_with_error_over_patients():

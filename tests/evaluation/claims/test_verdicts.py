@@ -28,7 +28,7 @@ def measurements(draw) -> Measured:
         (Measured(5, 1, 9, 10), 7.0, 0.01, SUPPORTED),
         (Measured(5, 1, 6, 10), 7.0, 0.01, NOT_SUPPORTED),
         (Measured(5, 1, 9, 10), None, 0.05, NOT_SUPPORTED),
-        (Measured(5, 1, 9, 10), None, math.nan, SUPPORTED),
+        (Measured(5, 1, 9, 10), None, math.nan, NOT_SUPPORTED),
         (Measured(5, -1, 9, 10), None, 0.01, NOT_SUPPORTED),
         (Measured(5, 0, 9, 10), None, 0.01, NOT_SUPPORTED),
         (Measured(-5, -9, -1, 10), None, 0.01, NOT_SUPPORTED),
@@ -39,6 +39,8 @@ def measurements(draw) -> Measured:
         (Measured(9, 9, 9, null=1.0), None, math.nan, SUPPORTED),
         (Measured(0.5, 0.5, 0.5, null=1.0), None, math.nan, NOT_SUPPORTED),
         (Measured(22, 22, 22), 23.0, math.nan, NOT_SUPPORTED),
+        (Measured(24, 24, 24), 23.0, math.nan, NOT_SUPPORTED),
+        (Measured(23, 23, 23), 23.0, math.nan, SUPPORTED),
         (Measured(60, 52, 68, 12, null=50.0), None, 0.01, SUPPORTED),
         (Measured(55, 48, 62, 12, null=50.0), None, 0.01, NOT_SUPPORTED),
     ],
@@ -57,7 +59,14 @@ def test_an_interval_that_holds_no_effect_is_never_supported(measured, claimed, 
     if decided == SUPPORTED:
         assert measured.n >= 6
         assert claimed is None or measured.high >= claimed
-        assert not corrected >= 0.05
+        assert corrected < 0.05
+
+
+def test_the_opposite_needs_a_corrected_test_as_the_claim_does():
+    against = Measured(-5, -9, -1, 10)
+    assert verdict(against, None, 0.01)[1] == "the opposite was measured"
+    for corrected in (0.05, math.nan):
+        assert verdict(against, None, corrected)[1].startswith("against the claimed direction, but")
 
 
 @given(measurements(), P_VALUES)

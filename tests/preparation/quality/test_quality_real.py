@@ -24,8 +24,8 @@ pytestmark = [
 def harmonised(source: str, folder: str, case: str, tmp_path: Path) -> tuple[Volume, np.ndarray]:
     """The case after a turn through the store, and its native image."""
     native = reader(source, REAL / folder).read(case)
-    write_volume(tmp_path / "case.h5", harmonise(native, SETTINGS))
-    with VolumeFile(tmp_path / "case.h5") as file:
+    write_volume(tmp_path / f"{case}.h5", harmonise(native, SETTINGS))
+    with VolumeFile(tmp_path / f"{case}.h5") as file:
         return file.read(), native.image
 
 

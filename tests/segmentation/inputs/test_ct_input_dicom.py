@@ -126,9 +126,9 @@ def test_the_original_axial_series_is_taken_and_told(tmp_path, hu, write_series,
         write_slice(tmp_path / "t" / str(number), hu[0], SeriesInstanceUID="1.2.30")
     read = read_ct(tmp_path)
     assert np.array_equal(read.hu, hu.transpose(2, 1, 0))
-    assert read.notes[0].startswith(
-        "series thin (6 slices of 3 mm, axial, UID 1.2.3) chosen of 5: 1. unnamed (4 slices"
-    )
+    assert read.notes[0].startswith("series 4 chosen of 5: 1. 4 slices of 3 mm, ")
+    assert "; 4. 6 slices of 3 mm, axial, UID 1.2.3; " in read.notes[0]
+    assert "thin" not in read.notes[0]
     assert "coronal" in read.notes[0]
     assert "derived" in read.notes[0]
     assert read_ct(tmp_path, series="1.2.20").hu.shape == (8, 7, 5)

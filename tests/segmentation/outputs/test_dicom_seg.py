@@ -94,12 +94,14 @@ def enhanced(headers: list[Dataset], seed: int) -> tuple[list[Dataset], list[int
     return [whole], [int(place) + 1 for place in np.argsort(order)]
 
 
-def write(path: Path, masks: dict[str, np.ndarray], grid: Grid, headers: list[Dataset], numbers=()) -> None:
+def write(
+    path: Path, masks: dict[str, np.ndarray], grid: Grid, headers: list[Dataset], numbers=(), patient: bool = False
+) -> None:
     frames = SegFrames(grid)
     for name, mask in masks.items():
         if mask.any():
             frames.add(name, tuple(slice(0, size) for size in grid.shape), mask)
-    write_dicom_seg(path, frames, list(masks), SegSource(headers, numbers), overlap=True)
+    write_dicom_seg(path, frames, list(masks), SegSource(headers, numbers, patient), overlap=True)
 
 
 @settings(max_examples=12, deadline=None)
@@ -186,7 +188,10 @@ def test_equal_masks_give_equal_bytes_and_others_another_identity(tmp_path):
     first, other = pydicom.dcmread(tmp_path / "a"), pydicom.dcmread(tmp_path / "c")
     assert first.SOPInstanceUID != other.SOPInstanceUID
     assert first.SeriesInstanceUID != other.SeriesInstanceUID
-    assert first.ContentDate == "20200301"
+    assert (first.ContentDate, first.PatientID, first.StudyDate) == ("19000101", "", "")
+    write(tmp_path / "d", masks_of(grid, 0), grid, headers, patient=True)
+    named = pydicom.dcmread(tmp_path / "d")
+    assert (named.ContentDate, named.PatientID, named.StudyDate) == ("20200301", "P1", "20200301")
     assert first.StudyInstanceUID == headers[0].StudyInstanceUID
 
 
@@ -219,7 +224,7 @@ def test_headers_that_lack_patient_date_or_frame_of_reference_do(tmp_path):
     for one in headers:
         for keyword in ("StudyDate", "StudyTime", "PatientID", "Manufacturer", "InstanceNumber", "FrameOfReferenceUID"):
             delattr(one, keyword)
-    write(tmp_path / "seg", masks_of(grid, 0), grid, headers)
+    write(tmp_path / "seg", masks_of(grid, 0), grid, headers, patient=True)
     assert pydicom.dcmread(tmp_path / "seg").NumberOfFrames > 0
 
 

@@ -3,12 +3,11 @@
     python -m universal_diffusion.evaluation.beyond.curves --logs models/*/log.csv --cohort TEXT
         --output-png F --output-svg F
 
-A training belongs to the column of its kind in `KINDS`. A curve is cut into stretches of equal length, so that a figure
+A training belongs to the row of its kind in `KINDS`. A curve is cut into stretches of equal length, so that a figure
 of a million steps is no larger than one of a thousand: the line is their mean, the band behind it their range.
 """
 
 import argparse
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,10 +17,10 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from universal_diffusion.errors import one_line_errors
-from universal_diffusion.evaluation.drawing import save
+from universal_diffusion.evaluation.drawing import put_caption, save
 from universal_diffusion.evaluation.logs import read_log, waiting_share
 from universal_diffusion.evaluation.tables import add_outputs
 from universal_diffusion.systems import SYSTEMS, VARIANTS
@@ -34,12 +33,15 @@ KINDS = {
 }
 LABELS = {system.key: system.label for system in SYSTEMS}
 VALIDATIONS = {"validation_dice": ("Dice, %", 100.0), "validation_psnr_db": ("PSNR, dB", 1.0)}
+WIDTH, ROW = 7.0, 1.75  # inches; the height of a row
+SMALL = 7  # points
+TIGHT = {"borderaxespad": 0, "labelspacing": 0.25, "handlelength": 1}  # of a legend
 STRETCHES, WAITING_STRETCHES = 100, 25
 CAPTION = (
     "Training curves. Loss: mean (line) and range (band) of every hundredth of the training. Validation: on patches of "
     "the validation cases, with averaged weights; that of a denoiser is the Dice of samples made in a few "
-    "deterministic steps. Waiting for data: share of a "
-    "step's time in which the network stood still; beside each name the share of the whole training."
+    "deterministic steps. Waiting for data: share of a step's time in which the network stood still; beside each name "
+    "the share of the whole training. A training has one colour in all three."
 )
 
 
@@ -58,20 +60,20 @@ def stretches(log: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def draw(logs: Mapping[str, pd.DataFrame], cohort: str) -> Figure:
-    """The figure: a column per kind of training, a row each for loss, validation and waiting."""
+    """The figure: a row per kind of training, a column each for loss, validation and waiting."""
     kinds = {kind: [name for name in names if name in logs] for kind, names in KINDS.items()}
     kinds = {kind: names for kind, names in kinds.items() if names}
-    size = 3.4 * len(kinds), 8.4
+    size = WIDTH, ROW * len(kinds) + 1
     with sns.axes_style("whitegrid"):
-        figure, axes = plt.subplots(3, len(kinds), figsize=size, sharex="col", squeeze=False)
-    for column, (kind, names) in zip(axes.T, kinds.items(), strict=True):
-        column[0].set_title(kind, fontsize=10)
+        figure, axes = plt.subplots(len(kinds), 3, figsize=size, sharex="row", squeeze=False)
+    for row, (kind, names) in zip(axes, kinds.items(), strict=True):
+        row[0].set_title(kind, fontsize=8, loc="left", fontweight="bold")
         for name, colour in zip(names, sns.color_palette("colorblind"), strict=False):
-            _draw_training(column, logs[name], _label(name), colour)
-        _finish(*column)
-    caption = textwrap.fill(f"{CAPTION} Cohort: {cohort}.", round(16 * size[0]))
-    figure.text(0.01, 0.05 / size[1], caption, fontsize=8, va="bottom")
-    figure.tight_layout(rect=(0, (0.15 + 0.15 * len(caption.splitlines())) / size[1], 1, 1))
+            _draw_training(row, logs[name], _label(name), colour)
+        _finish(*row)
+    for panel in axes[-1]:
+        panel.set_xlabel("step", fontsize=SMALL)
+    figure.tight_layout(rect=(0, put_caption(figure, f"{CAPTION} Cohort: {cohort}."), 1, 1))
     return figure
 
 
@@ -79,8 +81,8 @@ def _label(name: str) -> str:
     return LABELS.get(name, name.replace("autoencoder", "auto-encoder").replace("_", " "))
 
 
-def _draw_training(column: Sequence[Axes], log: pd.DataFrame, label: str, colour) -> None:
-    losses, validation, waiting = column
+def _draw_training(row: Sequence[Axes], log: pd.DataFrame, label: str, colour) -> None:
+    losses, validation, waiting = row
     curve = stretches(log, STRETCHES)
     losses.fill_between(curve["step"], curve["low"], curve["high"], color=colour, alpha=0.2, linewidth=0)
     losses.plot(curve["step"], curve["loss"], color=colour, label=label, linewidth=1.3)
@@ -106,11 +108,12 @@ def _finish(losses: Axes, validation: Axes, waiting: Axes) -> None:
     losses.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     losses.yaxis.set_major_formatter("{x:g}")
     losses.yaxis.set_minor_formatter(NullFormatter())
-    waiting.set(ylim=(0, 1.5 * waiting.get_ylim()[1]), ylabel="waiting for data, %", xlabel="step")
-    for axes in (losses, waiting):
-        axes.legend(fontsize=8, frameon=False, loc="upper right")
+    waiting.set(ylim=(0, 1.8 * waiting.get_ylim()[1]), ylabel="waiting for data, %")
+    waiting.legend(fontsize=SMALL - 0.5, frameon=False, loc="upper right", **TIGHT)
     for axes in (losses, validation, waiting):
-        axes.tick_params(labelsize=8)
+        axes.yaxis.label.set_size(SMALL)
+        axes.tick_params(labelsize=SMALL, pad=2)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         sns.despine(ax=axes)
 
 

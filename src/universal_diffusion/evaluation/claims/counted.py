@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pandas as pd
 
+from universal_diffusion.datasets import catalogue
 from universal_diffusion.evaluation.claims.evidence import PER_CENT, TEST_SOURCE, Evidence
 from universal_diffusion.evaluation.claims.measured import TIMES, Measured, counted, table_rows
 from universal_diffusion.evaluation.paper.published import printed
 from universal_diffusion.evaluation.statistics import paired_p_value, summarise
-from universal_diffusion.targets import all_targets
+from universal_diffusion.targets import all_targets, target
 
 COST = "tables/cost.csv"
 NETWORKS = "tables/networks.csv"
@@ -49,9 +50,13 @@ def embedding_cost(evidence: Evidence) -> Measured:
     return counted(float(value), TIMES, rows, 1.0, NO_UNIVERSAL)
 
 
-def targets_of(kind: str = "") -> Measured:
-    """How many targets there are: all, or those of a kind, a kidney cyst being no organ."""
-    chosen = [known.name for known in all_targets() if not kind or (known.kind == kind and "cyst" not in known.name)]
+def targets_of(evidence: Evidence, kind: str = "") -> Measured:
+    """How many targets the label tables of Table 1's datasets name together: all, or those of a kind, no cyst."""
+    listed = set(evidence.published[1]["row_key"])
+    sources = [source for source in catalogue.sources() if catalogue.dataset_of(source) in listed]
+    named = {name for source in sources for name in catalogue.entry(source).annotated}
+    known = [target(name) for name in catalogue.in_order(named)]
+    chosen = [one.name for one in known if not kind or (one.kind == kind and "cyst" not in one.name)]
     return counted(float(len(chosen)), "targets", table_rows(TARGETS, [f"name={name}" for name in chosen], "id"))
 
 

@@ -145,7 +145,7 @@ def mean_gain(
 ) -> Measured:
     """Mean over targets of the mean difference; the p-value is Wilcoxon's over patients (mean of their targets).
 
-    Another `statistic` has no p-value.
+    Another `statistic` has no p-value of its own here.
     """
     missing = [column for column in gain.table if gain.table[column].isna().all()]
     if missing:
@@ -156,7 +156,8 @@ def mean_gain(
 
 
 def worst_target(evidence: Evidence, gain: Selected, obstacle: str = "") -> Measured:
-    """Where a gain that is claimed of all targets is least sure: an intersection-union test, so not corrected within.
+    """Where a gain that is claimed of all targets is least sure: an intersection-union test, so not corrected within;
+    where it is against the claim, it is (Bonferroni).
 
     The target with the lowest lower bound among those that enough patients hold. If that is above zero, a target that
     too few patients hold keeps the claim open.
@@ -171,6 +172,8 @@ def worst_target(evidence: Evidence, gain: Selected, obstacle: str = "") -> Meas
         obstacle = obstacle or f"{open_targets} of {len(found)} targets are held by fewer than {FEWEST} patients"
     chosen = gain.at(worst)
     p_value = paired_p_value(chosen.table.to_numpy().ravel())
+    if found[worst].value < 0:  # the worst of so many is below zero by chance more often than one is
+        p_value = min(1.0, p_value * len(settled or found))
     at = worst.split("@")[0]
     return Measured(**vars(found[worst]), p_value=p_value, at=at, obstacle=obstacle, rows=chosen.rows)
 

@@ -11,10 +11,13 @@ from universal_diffusion.evaluation.claims.verdicts import NOT_SUPPORTED, NOT_TE
 PAGE = 10  # claims that fit a page of LaTeX
 NOTES = (
     "Dice in points (per cent); n: patients, copies of a scan being one patient; 95 % bootstrap intervals and "
-    "Wilcoxon's signed-rank test over patients; p: corrected for all tests of the ledger (Holm), those that settle "
-    "nothing included. Where nothing is sampled, as in a count, there is no interval.",
-    "Supported: the whole interval on the claim's side of what says nothing, not wholly below the size that is "
-    "claimed, and the corrected p, where there is a test, below 0.05.",
+    "Wilcoxon's signed-rank test over patients; the paper's figures, which come without patients, count "
+    "as exact. p: corrected for all tests of the ledger (Holm), those that settle nothing included. Where nothing is "
+    "sampled, as in a count, there is no interval.",
+    "Supported: the whole interval on the claim's side of what says nothing, the corrected p below 0.05, and the "
+    "interval not wholly below the size that is claimed; a wide interval excludes few sizes, so this is about the "
+    "direction. Counts must be equal. The opposite was measured: the whole interval on the other side, and the "
+    "corrected p below 0.05.",
     f"Not testable: fewer than {FEWEST} patients, a comparison that needs real scans or pretrained weights, an "
     "experiment not run; what was measured all the same is printed.",
     "Each variant was trained once: an interval says how far patients differ, not how far another training would.",

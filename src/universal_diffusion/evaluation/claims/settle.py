@@ -9,6 +9,7 @@
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +25,7 @@ from universal_diffusion.evaluation.logs import read_log
 from universal_diffusion.evaluation.paper.published import read_published
 from universal_diffusion.evaluation.scoring.cases import read_cases
 from universal_diffusion.preparation.splits import read_splits
-from universal_diffusion.settings import Source, Weights, read, read_json
+from universal_diffusion.settings import Source, Weights, read
 
 TABLES = {  # of a flag: the columns that are read of it
     "cost": ["space", "encode_image_gflop", "total_gflop"],
@@ -44,6 +45,30 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
         raise InputError(path, f"cannot be read ({error})", f"expected columns {columns}; remake it") from None
 
 
+def read_evidence(
+    files: Mapping[str, Path], logs: Sequence[Path], sources: Mapping, weights: Mapping, study_seed: int
+) -> Evidence:
+    """All that the ledger measures on. Raises InputError for a file or section that is none of this study's.
+
+    Args:
+        files: cases, splits, published and those of `TABLES`, by name.
+        logs: models/VARIANT/log.csv of every variant.
+        sources, weights: these sections of the configuration.
+    """
+    read_tables = {name: read_table(files[name], columns) for name, columns in TABLES.items()}
+    splits = read_splits(files["splits"])
+    return Evidence(
+        scores=checked_scores(read_cases(files["cases"]), splits, read_tables["inventory"]),
+        **read_tables,
+        published={table: read_published(files["published"], table) for table in (1, 2, 3)},
+        sources={name: read(Source, content, f"configuration.sources.{name}") for name, content in sources.items()},
+        weights=read(Weights, weights, "configuration.weights"),
+        splits=splits,
+        logs={path.parent.name: read_log(path) for path in logs},
+        study_seed=study_seed,
+    )
+
+
 @one_line_errors
 def main() -> None:
     """Write the ledger and its rows."""
@@ -60,20 +85,12 @@ def main() -> None:
     tables.add_outputs(parser)
     parser.add_argument("--output-rows", type=Path, required=True, help="CSV of the rows behind every value")
     arguments = parser.parse_args()
-    read_tables = {name: read_table(getattr(arguments, name), columns) for name, columns in TABLES.items()}
-    splits = read_splits(arguments.splits)
-    evidence = Evidence(
-        scores=checked_scores(read_cases(arguments.cases), splits, read_tables["inventory"]),
-        **read_tables,
-        published={table: read_published(arguments.published, table) for table in (1, 2, 3)},
-        sources={
-            name: read(Source, content, f"configuration.sources.{name}")
-            for name, content in json.loads(arguments.sources).items()
-        },
-        weights=read_json(Weights, arguments.weights, "configuration.weights"),
-        splits=splits,
-        logs={path.parent.name: read_log(path) for path in arguments.logs},
-        study_seed=arguments.study_seed,
+    evidence = read_evidence(
+        {name: getattr(arguments, name) for name in ("cases", "splits", "published", *TABLES)},
+        arguments.logs,
+        json.loads(arguments.sources),
+        json.loads(arguments.weights),
+        arguments.study_seed,
     )
     found = measure_all(evidence)
     rows = ledger(found)

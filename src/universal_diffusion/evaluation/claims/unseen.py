@@ -19,7 +19,7 @@ from universal_diffusion.evaluation.claims.evidence import (
 )
 from universal_diffusion.evaluation.claims.measured import Measured, table_rows
 from universal_diffusion.evaluation.paper.published import printed
-from universal_diffusion.evaluation.statistics import mean_of_column_means
+from universal_diffusion.evaluation.statistics import mean_of_column_means, paired_p_value
 
 PART = ("test",)
 PROTOCOL = "dice_clip_universal"
@@ -53,18 +53,26 @@ def clip_over_learnt(evidence: Evidence) -> Measured:
 
 
 def _over_printed(evidence: Evidence, measured: Measured, *cells: tuple[str, str]) -> Measured:
-    """Printed figures come without patients: no pairs, so no p-value."""
+    """Printed figures come without patients: they are taken as exact, and the test is of one sample."""
     rows = [f"table=3 & row_key={row} & column_key={column}" for row, column in cells]
     everything = pd.concat([measured.rows, table_rows(PUBLISHED, rows, "value")], ignore_index=True)
     obstacle = evidence.synthetic(TEST_SOURCE) or measured.obstacle
-    return replace(measured, p_value=float("nan"), obstacle=obstacle, rows=everything)
+    return replace(measured, obstacle=obstacle, rows=everything)
 
 
 def over_second_best(evidence: Evidence) -> Measured:
-    """Our average over the organs of Table 3 less the second-highest average that it prints for others."""
+    """Our average over the organs of Table 3 less the second-highest average that it prints for others.
+
+    Above the highest that it prints, by how much it is below that one: the first is not the second.
+    """
     averages = printed(evidence.published[3])["average"].drop("universal_diffusion").sort_values()
-    measured = mean_gain(evidence, _ours(evidence, "mask_clip", PROTOCOL) - averages.iloc[-2])
-    return _over_printed(evidence, measured, (averages.index[-2], "average"))
+    ours = _ours(evidence, "mask_clip", PROTOCOL)
+    measured = mean_gain(evidence, ours - averages.iloc[-2])
+    rival = averages.index[-2]
+    if measured.value > averages.iloc[-1] - averages.iloc[-2]:
+        rival = averages.index[-1]
+        measured = mean_gain(evidence, replace(ours, table=averages.iloc[-1] - ours.table))
+    return _over_printed(evidence, measured, (rival, "average"))
 
 
 def over_named(evidence: Evidence) -> Measured:
@@ -82,14 +90,21 @@ def left_kidney(evidence: Evidence) -> Measured:
 
 
 def pancreas_is_weakest(evidence: Evidence) -> Measured:
-    """How far the pancreas falls below the weakest other organ of Table 3."""
+    """How far the pancreas falls below the weakest other organ of Table 3.
+
+    The p-value is the largest of those against each other organ, as it has to be below all of them.
+    """
     pancreas = evidence.organ_columns().index(f"pancreas@{TEST_SOURCE}")
 
     def shortfall(values: np.ndarray) -> float:
         means = [mean_of_column_means(values[:, [column]]) for column in range(values.shape[1])]
         return float(np.nanmin(np.delete(means, pancreas)) - means[pancreas])
 
-    return mean_gain(evidence, _ours(evidence, "mask_clip"), evidence.synthetic(TEST_SOURCE), shortfall)
+    ours = _ours(evidence, "mask_clip")
+    lower = ours.table.drop(columns=ours.table.columns[pancreas]).sub(ours.table.iloc[:, pancreas], axis=0)
+    tested = [paired_p_value(lower[organ].to_numpy()) for organ in lower]
+    measured = mean_gain(evidence, ours, evidence.synthetic(TEST_SOURCE), shortfall)
+    return replace(measured, p_value=float(np.max(tested)))
 
 
 def pancreas_is_smallest(evidence: Evidence) -> Measured:

@@ -4,17 +4,16 @@ python -m universal_diffusion.evaluation.paper.figure1 --model DIR --cohort TEXT
 """
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation.drawing import put_caption, save
+from universal_diffusion.evaluation.paper.boxes import TEXT, Box, draw_arrow, draw_boxes
 from universal_diffusion.evaluation.tables import add_outputs
 from universal_diffusion.method.bundle import Bundle, load_bundle
 from universal_diffusion.method.denoiser import Stage
@@ -25,24 +24,6 @@ TARGET_LINE, STEP_LINE, BACKWARD = "#7f6000", "#351c75", "#c00000"
 WIDTH, TOP_Y, IMAGE_Y = 7.5, 0.0, -1.6  # inches, as all places and sizes here
 ROW = 0.78  # distance of two scales
 INPUT_X, CODER_X, GUIDE_X, DOWN_X, UP_X, RESULT_X = 0.62, 1.88, 3.06, 4.42, 5.78, 6.95
-TEXT = 6.5  # points
-
-
-@dataclass(frozen=True)
-class Box:
-    """A labelled rectangle around (x, y)."""
-
-    x: float
-    y: float
-    text: str
-    colour: str
-    width: float = 1.0
-    height: float = 0.48
-
-    def side(self, where: str) -> tuple[float, float]:
-        """The middle of its "left", "right", "top" or "bottom" edge."""
-        across, along = {"left": (-0.5, 0), "right": (0.5, 0), "top": (0, 0.5), "bottom": (0, -0.5)}[where]
-        return self.x + across * self.width, self.y + along * self.height
 
 
 def parameters(module: nn.Module) -> str:
@@ -75,7 +56,7 @@ def draw(bundle: Bundle, cohort: str) -> Figure:
     image_latent = _image_path(axes, bundle)
     guide, down, up = _columns(axes, bundle)
     _mask_path(axes, bundle, down[0], up[0])
-    _arrow(axes, image_latent.side("right"), guide[0].side("left"))
+    draw_arrow(axes, image_latent.side("right"), guide[0].side("left"))
     _conditions(axes, bundle, guide[-1], down[-1], up[-1], bottom)
     return figure
 
@@ -89,11 +70,11 @@ def _image_path(axes: Axes, bundle: Bundle) -> Box:
     latent = Box(CODER_X, IMAGE_Y, f"$z^{{(y)}}$\n{coder.latent_channels} × {size} × {size}", DATA, 0.9)
     decoder = Box(CODER_X, IMAGE_Y - 0.85, f"$\\mathcal{{D}}_y$: VAE decoder\n{parameters(coder.decoder)}", NETWORK)
     loss = Box(CODER_X, IMAGE_Y - 1.7, "$\\mathcal{L}_{VAE}$: likelihood\n+ α LPIPS + β KL", LOSS)
-    _draw(axes, image, encoder, latent, decoder, loss)
-    _arrow(axes, image.side("top"), encoder.side("bottom"))
-    _arrow(axes, encoder.side("right"), latent.side("left"))
-    _arrow(axes, latent.side("bottom"), decoder.side("top"))
-    _arrow(axes, decoder.side("bottom"), loss.side("top"))
+    draw_boxes(axes, image, encoder, latent, decoder, loss)
+    draw_arrow(axes, image.side("top"), encoder.side("bottom"))
+    draw_arrow(axes, encoder.side("right"), latent.side("left"))
+    draw_arrow(axes, latent.side("bottom"), decoder.side("top"))
+    draw_arrow(axes, decoder.side("bottom"), loss.side("top"))
     return latent
 
 
@@ -110,19 +91,19 @@ def _columns(axes: Axes, bundle: Bundle) -> tuple[list[Box], list[Box], list[Box
     ):
         texts = [stage_text(stages[s], size // 2**s) for s in scales]
         columns.append([Box(x, IMAGE_Y - ROW * s, texts[s], colour, 1.1) for s in scales])
-        _draw(axes, *columns[-1])
+        draw_boxes(axes, *columns[-1])
     guide, down, up = columns
     middle = Box((DOWN_X + UP_X) / 2, down[-1].y - 0.62, "middle block", NETWORK, 0.85, 0.3)
-    _draw(axes, middle)
+    draw_boxes(axes, middle)
     for s in scales:
-        _arrow(axes, guide[s].side("right"), down[s].side("left"), "+")
-        _arrow(axes, down[s].side("right"), up[s].side("left"), "skip")
+        draw_arrow(axes, guide[s].side("right"), down[s].side("left"), "+")
+        draw_arrow(axes, down[s].side("right"), up[s].side("left"), "skip")
         if s:
-            _arrow(axes, guide[s - 1].side("bottom"), guide[s].side("top"))
-            _arrow(axes, down[s - 1].side("bottom"), down[s].side("top"))
-            _arrow(axes, up[s].side("top"), up[s - 1].side("bottom"))
-    _arrow(axes, down[-1].side("bottom"), middle.side("left"))
-    _arrow(axes, middle.side("right"), up[-1].side("bottom"))
+            draw_arrow(axes, guide[s - 1].side("bottom"), guide[s].side("top"))
+            draw_arrow(axes, down[s - 1].side("bottom"), down[s].side("top"))
+            draw_arrow(axes, up[s].side("top"), up[s - 1].side("bottom"))
+    draw_arrow(axes, down[-1].side("bottom"), middle.side("left"))
+    draw_arrow(axes, middle.side("right"), up[-1].side("bottom"))
     above = {"y": IMAGE_Y + 0.3, "ha": "center", "fontsize": TEXT + 0.5, "style": "italic"}
     axes.text(GUIDE_X, s="class-aware image\nencoder, without $t$", **above)
     axes.text((DOWN_X + UP_X) / 2, s="U-Net", **above)
@@ -145,14 +126,16 @@ def _mask_path(axes: Axes, bundle: Bundle, down: Box, up: Box) -> None:
     result = Box(RESULT_X, TOP_Y - 0.75, f"mask $\\hat{{x}}$\n1 × {patch} × {patch}", DATA, 0.9)
     losses = Box(RESULT_X, IMAGE_Y, f"$\\mathcal{{L}}_{{MSE}}$ to ${truth}$\n+ $\\mathcal{{L}}_{{VLB}}$", LOSS, 0.85)
     coding = Box(CODER_X, TOP_Y - 0.75, "$\\mathcal{L}_{AE}$: BCE + Dice,\nweight decay λ", LOSS)
-    _draw(axes, mask, encoder, clean, noisy, output, decoder, result, losses, coding)
+    draw_boxes(axes, mask, encoder, clean, noisy, output, decoder, result, losses, coding)
     for first, second in ((mask, encoder), (encoder, clean), (clean, noisy), (output, decoder)):
-        _arrow(axes, first.side("right"), second.side("left"))
+        draw_arrow(axes, first.side("right"), second.side("left"))
     for first, second in ((noisy, down), (encoder, coding), (decoder, result)):
-        _arrow(axes, first.side("bottom"), second.side("top"))
-    _arrow(axes, up.side("top"), output.side("bottom"))
-    _arrow(axes, (output.side("right")[0] - 0.05, output.side("bottom")[1]), (losses.side("left")[0], IMAGE_Y + 0.2))
-    _arrow(axes, losses.side("left"), up.side("right"), "", BACKWARD, "--")
+        draw_arrow(axes, first.side("bottom"), second.side("top"))
+    draw_arrow(axes, up.side("top"), output.side("bottom"))
+    draw_arrow(
+        axes, (output.side("right")[0] - 0.05, output.side("bottom")[1]), (losses.side("left")[0], IMAGE_Y + 0.2)
+    )
+    draw_arrow(axes, losses.side("left"), up.side("right"), "", BACKWARD, "--")
     words = {"ha": "center", "fontsize": TEXT}
     axes.text((GUIDE_X + DOWN_X) / 2, TOP_Y + 0.3, "forward process: noise of step $t$", va="bottom", **words)
     axes.text(RESULT_X, IMAGE_Y - 0.28, "backpropagation", va="top", color=BACKWARD, **words)
@@ -168,7 +151,7 @@ def _conditions(axes: Axes, bundle: Bundle, guide: Box, down: Box, up: Box, bott
         text = f"learnt table of {module.table.num_embeddings}\n→ $e_k$ ({size})"
     embedding = Box(1.4, bottom, text, CONDITION, 2.5)
     step = Box(RESULT_X - 0.1, bottom, "step $t$ →\nsinusoids → MLP", CONDITION)
-    _draw(axes, embedding, step)
+    draw_boxes(axes, embedding, step)
     for source, colour, height, targets in (
         (embedding, TARGET_LINE, 0.0, ((guide, 0.0), (down, -0.42), (up, 0.28))),
         (step, STEP_LINE, 0.14, ((down, -0.28), (up, 0.42))),
@@ -178,32 +161,9 @@ def _conditions(axes: Axes, bundle: Bundle, guide: Box, down: Box, up: Box, bott
         start = source.side("right" if source.x < ends[0] else "left")[0]
         axes.plot([start, max(ends) if source.x < ends[0] else min(ends)], [level] * 2, color=colour, lw=1)
         for (box, _), end in zip(targets, ends, strict=True):
-            _arrow(axes, (end, level), (end, box.side("bottom")[1]), colour=colour)
+            draw_arrow(axes, (end, level), (end, box.side("bottom")[1]), colour=colour)
     label = "scale and shift of the norm in every residual block"
     axes.text(GUIDE_X - 0.2, embedding.y - 0.06, label, fontsize=TEXT, va="top", color=TARGET_LINE)
-
-
-def _draw(axes: Axes, *boxes: Box) -> None:
-    for box in boxes:
-        corner = box.x - box.width / 2, box.y - box.height / 2
-        style = "round,pad=0,rounding_size=0.05"
-        axes.add_patch(FancyBboxPatch(corner, box.width, box.height, style, fc=box.colour, ec="#444444", lw=0.8))
-        axes.text(box.x, box.y, box.text, ha="center", va="center", fontsize=TEXT)
-
-
-def _arrow(axes: Axes, start, end, label: str = "", colour: str = "#444444", line: str = "-") -> None:
-    style = {
-        "arrowstyle": "-|>",
-        "color": colour,
-        "lw": 1,
-        "mutation_scale": 7,
-        "linestyle": line,
-        "shrinkA": 0,
-        "shrinkB": 0,
-    }
-    axes.annotate("", xy=end, xytext=start, arrowprops=style)
-    middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + 0.03
-    axes.text(*middle, label, ha="center", va="bottom", fontsize=TEXT, color=colour)
 
 
 @one_line_errors

@@ -3,8 +3,8 @@
     python -m universal_diffusion.evaluation.report.case_pages --cases F --splits F --predictions DIR...
         --natives DIR... --volumes DIR... --cohort TEXT --output DIR
 
-Truth is an outline in a much lighter hue of its target's colour, on top of the predicted mask. Everything lies on the
-CT's own grid, so that what is seen is what was scored. Each page stands alone and needs no network.
+Truth is a black and white line on top of the predicted mask, which is filled with its target's colour. Everything
+lies on the CT's own grid, so that what is seen is what was scored. Each page stands alone and needs no network.
 """
 
 import argparse
@@ -15,24 +15,38 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from universal_diffusion.colours import colour
 from universal_diffusion.datasets.mirror import unmirrored
 from universal_diffusion.datasets.readers import reader
 from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.evaluation.scoring.cases import of_system, read_cases
 from universal_diffusion.evaluation.scoring.predictions import predictions_of
+from universal_diffusion.evaluation.tables import NOTHING
 from universal_diffusion.files import write_text
 from universal_diffusion.preparation.origin import read_origin
 from universal_diffusion.preparation.splits import EVALUATED, SplitRow, read_splits, volumes_of
 from universal_diffusion.systems import system_of
 from universal_diffusion.targets import mask, target
-from universal_diffusion.viewer.page import Layer, compose, reductions
+from universal_diffusion.viewer.layers import Column, Layer
+from universal_diffusion.viewer.page import DOUBT, compose, reductions
 from universal_diffusion.viewer.reduction import Reduction
 from universal_diffusion.viewer.volumes import shown, shown_mask
 from universal_diffusion.volumes import Grid, VolumeFile
 
 SYSTEM = system_of("mask_clip")
-TRUTH = 100  # is added to a target's number for its truth
+COLUMNS = {  # with the column of cases.csv, a factor and digits
+    Column("Dice %", "overlap of prediction and truth in 3-D, on the CT's own grid"): ("dice", 100, 1),
+    Column("NSD %", "normalised surface Dice: surfaces within the target's tolerance"): ("surface_dice", 100, 1),
+    Column("HD95 mm", "95th percentile of the distance between both surfaces"): ("hd95_mm", 1, 0),
+    Column("truth ml", "true volume"): ("truth_ml", 1, 1),
+    Column("pred. ml", "predicted volume"): ("predicted_ml", 1, 1),
+    DOUBT: ("uncertainty", 1, 2),
+}
+REMARKS = {  # of an outcome of cases.csv: why scores are undefined
+    "scored": "",
+    "missed": "missed: nothing drawn, so no distance",
+    "false_positive": "false alarm: it is absent, so no distance",
+    "both_empty": "absent, and nothing drawn: nothing to score",
+}
 
 
 def image_of(source: str, case: str, native: Path, grid: Grid) -> np.ndarray:
@@ -46,37 +60,26 @@ def image_of(source: str, case: str, native: Path, grid: Grid) -> np.ndarray:
 
 
 def layers(rows: pd.DataFrame, folder: Path, labels: np.ndarray, coarse: Reduction, maps: Reduction) -> Iterator[Layer]:
-    """Prediction and truth of every annotated target.
+    """Prediction, truth and scores of every annotated target.
 
     Args:
         rows: the case's scores, one a target.
         folder: of its predictions.
         labels: true target bits (X, Y, Z) on the full grid.
     """
-    for row in sorted(rows.itertuples(), key=lambda row: target(row.target).id):
-        one, voxel_ml = target(row.target), coarse.full.voxel_ml
-        predicted, true = shown(folder, one, coarse, maps), mask(labels, one.name)
-        voxels = round(row.predicted_ml / voxel_ml)
-        doubt = None if pd.isna(row.uncertainty) else row.uncertainty
-        yield Layer(one.id, one.name, colour(one), predicted, voxels, row.predicted_ml, None, doubt)
-        lighter = tuple(0.25 * channel + 0.75 for channel in colour(one))
-        truth = shown_mask(true.astype(np.uint8), one, coarse, {})
-        name = f"{one.name}: truth"
-        yield Layer(TRUTH + one.id, name, lighter, truth, int(true.sum()), row.truth_ml, None, None, outlined=True)
+    for row in sorted(rows.to_dict("records"), key=lambda row: target(row["target"]).id):
+        one = target(row["target"])
+        truth = shown_mask(mask(labels, one.name).astype(np.uint8), one, coarse, {})
+        voxels = round(row["predicted_ml"] / coarse.full.voxel_ml)
+        yield Layer(shown(folder, one, coarse, maps), voxels, figures(row), truth, REMARKS[row["outcome"]])
 
 
-def scores(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Each target's scores in words, the lowest Dice first."""
-    for row in rows.sort_values(["dice", "target"], kind="stable").itertuples():
-        if pd.isna(row.dice):
-            yield row.target, "absent, and nothing was drawn"
-            continue
-        hd95 = "" if pd.isna(row.hd95_mm) else f", HD95 {row.hd95_mm:.0f} mm"
-        yield (
-            row.target,
-            f"Dice {100 * row.dice:.1f} %, surface Dice {100 * row.surface_dice:.1f} %{hd95}, "
-            f"{row.predicted_ml:.1f} of {row.truth_ml:.1f} ml",
-        )
+def figures(row: Mapping) -> dict[str, str]:
+    """A target's scores by `COLUMNS`, a dash where one is undefined."""
+    return {
+        column.name: NOTHING if pd.isna(row[key]) else f"{factor * row[key]:.{digits}f}"
+        for column, (key, factor, digits) in COLUMNS.items()
+    }
 
 
 def page(
@@ -87,17 +90,16 @@ def page(
         stored = file.read()
     grid = stored.native_grid
     coarse, maps = reductions(grid)
-    folder = predictions_of(predictions, SYSTEM, split.source, split.case, grid).folder
+    predicted = predictions_of(predictions, SYSTEM, split.source, split.case, grid)
+    predicted.verify(rows["target"])
     made = [
         ("Cohort", cohort),
         ("Part", split.part),
         ("Model", SYSTEM.label),
-        ("Outlines", "truth; filled: prediction"),
-        *scores(rows),
     ]
     hu = image_of(split.source, split.case, native, grid)
-    found = list(layers(rows, folder, stored.native_labels, coarse, maps))
-    return compose(f"{split.source} {split.case}", made, hu, found, coarse, maps, "../report.html")
+    found = list(layers(rows, predicted.folder, stored.native_labels, coarse, maps))
+    return compose(f"{split.source} {split.case}", made, hu, found, tuple(COLUMNS), coarse, maps, "../report.html")
 
 
 def write_pages(

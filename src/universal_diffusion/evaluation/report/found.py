@@ -31,6 +31,11 @@ def sentences(results: Path, cohort: str) -> Iterator[str]:
         f"Everything here was measured on {cohort}: {counts['validation']} validation and {counts['test']} test "
         f"patients; {cases['target'].nunique()} of the 29 targets are annotated among them."
     )
+    yield (
+        "Names: Noise or Mask is what the network predicts in each step, learnt or CLIP how it is told the target; "
+        f"{system_of(OURS).label} is the paper's model. It is compared with SegResNet, an ordinary network, and "
+        "Prior mask, the mean of the training masks."
+    )
     yield from _test_set(rows(results / "tables/table3.csv"))
     yield from _targets(rows(results / "tables/targets.csv"))
     yield _verdicts(rows(results / "claims.csv"))

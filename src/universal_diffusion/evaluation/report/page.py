@@ -9,6 +9,7 @@ holds its figures; only the cases' own pages lie beside it, in the folder that `
 import argparse
 import base64
 import json
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -25,12 +26,26 @@ from universal_diffusion.files import write_text
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A PNG as a data URI, and its size in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class Shown:
-    """An item with what it shows: tables, or a picture as a data URI."""
+    """An item with what it shows: tables, or a picture."""
 
     item: Item
     tables: tuple[Table, ...]
-    picture: str
+    picture: Picture | None = None
+
+    @property
+    def key(self) -> str:
+        """Its anchor on the page."""
+        return self.item.file.replace("/", "-").rpartition(".")[0]
 
 
 def show(item: Item, results: Path) -> Shown:
@@ -38,9 +53,9 @@ def show(item: Item, results: Path) -> Shown:
     path = results / item.file
     match path.suffix:
         case ".md":
-            return Shown(item, tuple(read_printed(path)), "")
+            return Shown(item, tuple(read_printed(path)))
         case ".csv":
-            return Shown(item, (read_rows(path, "", dict(item.columns)),), "")
+            return Shown(item, (read_rows(path, "", dict(item.columns)),))
         case _:
             return Shown(item, (), _picture(path))
 
@@ -76,12 +91,13 @@ def _linked(cases: Path, source: str, case: str) -> str:
     return f"{cases.name}/{path.name}"
 
 
-def _picture(path: Path) -> str:
+def _picture(path: Path) -> Picture:
     try:
         content = path.read_bytes()
-    except OSError:
+        width, height = struct.unpack(">II", content[16:24])  # where a PNG's header has them
+    except (OSError, struct.error):
         raise InputError(path, "cannot be read", "run the rule that draws it") from None
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    return Picture(f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height)
 
 
 def _record(path: Path) -> Mapping:

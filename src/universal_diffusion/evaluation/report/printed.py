@@ -8,6 +8,7 @@ import pandas as pd
 
 from universal_diffusion.errors import InputError
 
+WORDS = {"True": "yes", "False": "no"}
 _CELL = re.compile(r"(?<!\\)\|")
 _BEST, _SECOND = re.compile(r"\*\*(.*)\*\*", re.DOTALL), re.compile(r"<u>(.*)</u>", re.DOTALL)
 
@@ -70,10 +71,10 @@ def _cell(text: str) -> Cell:
 
 
 def read_rows(path: Path, caption: str, columns: dict[str, str]) -> Table:
-    """Some columns of a CSV file under headings of their own; `columns` maps theirs to ours. Empty stays empty."""
+    """Some columns of a CSV file under headings of their own; `columns` maps theirs to ours. True is told as yes."""
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)[list(columns)]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(path, f"is not the table that the report shows ({error})", "run its rule again") from None
-    rows = tuple(tuple(Cell(text) for text in row) for row in frame.itertuples(index=False, name=None))
+    rows = tuple(tuple(Cell(WORDS.get(text, text)) for text in row) for row in frame.itertuples(index=False, name=None))
     return Table(caption, tuple(columns.values()), rows, ())

@@ -9,7 +9,7 @@ from universal_diffusion.evaluation.report.printed import Cell, Table
 
 
 def spent(folder: Path) -> Table:
-    """Jobs, seconds and the largest memory of every rule, the longest first, and the sum.
+    """The sum, then jobs, seconds and the largest memory of every rule, the longest first.
 
     Raises InputError when the folder holds no benchmark of a rule.
     """
@@ -31,7 +31,7 @@ def spent(folder: Path) -> Table:
         ("rule", "jobs", "seconds", "memory, MB"),
         tuple(
             (Cell(str(row.Index)), Cell(str(row.jobs)), Cell(f"{row.seconds:,.0f}"), Cell(_megabytes(row.memory)))
-            for row in pd.concat([ordered, total]).itertuples()
+            for row in pd.concat([total, ordered]).itertuples()
         ),
         (),
     )

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from universal_diffusion.checksums import write_with_hash
 from universal_diffusion.csv_tables import read_csv
 from universal_diffusion.errors import InputError
-from universal_diffusion.files import write_text
 
 IDENTITY = ["variant", "part", "source", "case", "target"]
 COUNTS = ["pairs", "kept", "ungated_calls", "gated_calls", "truth_voxels", "missed_voxels"]
@@ -24,7 +24,7 @@ COUNTS = ["pairs", "kept", "ungated_calls", "gated_calls", "truth_voxels", "miss
 def write_rows(path: Path, rows: pd.DataFrame) -> None:
     """Write rows in the order of their identity; equal rows give equal bytes."""
     ordered = rows[IDENTITY + COUNTS].sort_values(IDENTITY, kind="stable")
-    write_text(path, ordered.to_csv(index=False, lineterminator="\n"))
+    write_with_hash(path, ordered.to_csv(index=False, lineterminator="\n"))
 
 
 def read_rows(parts: Sequence[Path]) -> pd.DataFrame:

@@ -22,7 +22,8 @@ from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.beyond.cost import costs
 from universal_diffusion.evaluation.drawing import save
-from universal_diffusion.evaluation.sampling.sweep_report import MODES, draw, draw_seconds, printed_table, summary
+from universal_diffusion.evaluation.sampling.sampling_rows import read_found, read_timed, summary, write_rows
+from universal_diffusion.evaluation.sampling.sweep_report import MODES, draw, draw_seconds, printed_table
 from universal_diffusion.evaluation.scoring.scores import dice
 from universal_diffusion.files import write_text
 from universal_diffusion.method.bundle import Bundle, load_bundle
@@ -143,7 +144,8 @@ def main() -> None:
     parser.add_argument("--sweep", required=True, help="JSON of the section `sweep`")
     parser.add_argument("--study-seed", type=int, required=True, help="the configuration's `seed`")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
-    tables.add_outputs(parser, [f"{cost}{kind}" for cost in ("", "seconds-") for kind in ("csv", "md", "png", "svg")])
+    kinds = (*tables.KINDS, "png", "svg", "rows")
+    tables.add_outputs(parser, [f"{cost}{kind}" for cost in ("", "seconds-") for kind in kinds])
     arguments = parser.parse_args()
     base = read_json(Segmentation, arguments.settings, "configuration.segmentation")
     grid, splits = read_json(Sweep, arguments.sweep, "configuration.sweep"), read_splits(arguments.splits)
@@ -151,15 +153,23 @@ def main() -> None:
     device = start_torch(arguments.threads)
     bundle = load_bundle(arguments.model, device)
     base = replace(base, batch=base.batch or batch_size(bundle, base))
-    found = summary(sweep(bundle, volumes, base, grid, arguments.study_seed))
+    rows = sweep(bundle, volumes, base, grid, arguments.study_seed)
+    write_rows(rows, arguments.output_rows, arguments.output_seconds_rows)
     where = f"{device.type}, {arguments.threads} CPU thread{'s' if arguments.threads > 1 else ''}"
-    counted, timed = found.drop(columns="seconds"), found.drop(columns=["calls", "gflop"])
+    _write(arguments, where)
+
+
+def _write(arguments: argparse.Namespace, where: str) -> None:
+    """Tables and figures, from the rows as they were written."""
+    counted = summary(read_found(arguments.output_rows))
+    timed = summary(read_timed(arguments.output_rows, arguments.output_seconds_rows))
     cohort = arguments.cohort
-    tables.write_csv(arguments.output_csv, counted)
-    write_text(arguments.output_md, tables.markdown(printed_table(counted, "gflop", "GFLOP", cohort)))
+    tables.write_outputs(arguments, counted, printed_table(counted, "gflop", "GFLOP", cohort))
     save(draw(counted, cohort), arguments.output_png, arguments.output_svg)
+    printed = printed_table(timed, "seconds", f"s, {where}", cohort)
     tables.write_csv(arguments.output_seconds_csv, timed)
-    write_text(arguments.output_seconds_md, tables.markdown(printed_table(timed, "seconds", f"s, {where}", cohort)))
+    write_text(arguments.output_seconds_md, tables.markdown(printed))
+    write_text(arguments.output_seconds_tex, tables.latex(printed))
     save(draw_seconds(timed, where, cohort), arguments.output_seconds_png, arguments.output_seconds_svg)
 
 

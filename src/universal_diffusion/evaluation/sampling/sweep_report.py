@@ -13,7 +13,6 @@ from universal_diffusion.evaluation.drawing import put_caption
 from universal_diffusion.segmentation.presets import GATE
 
 MODES = ("no gate", "gate", "gate, warm start")
-KEYS = ["mode", "ensemble", "steps"]
 NARROWEST = 10  # points of Dice that the axis spans at least: what few cases say of less is chance
 DICE_NOTE = (
     "Dice: ensemble mean at 0.5 on the harmonised grid, mean over the annotated targets that the cases hold; too few "
@@ -31,19 +30,6 @@ SECONDS_NOTE = (
 )
 
 
-def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per setting: cases, n (targets in them), mean Dice, and per case seconds, denoiser calls and GFLOP.
-
-    A call is a denoiser step of one sample in one window; the gate's are counted.
-    """
-    found = []
-    for key, own in rows.groupby(KEYS, sort=False):
-        cases = own.drop_duplicates(["source", "case"])
-        means = {"dice": own["dice"].mean()} | cases[["seconds", "calls", "gflop"]].mean().to_dict()
-        found.append(dict(zip(KEYS, key, strict=True)) | {"cases": len(cases), "n": len(own)} | means)
-    return pd.DataFrame(found)
-
-
 def printed_table(found: pd.DataFrame, cost: str, unit: str, cohort: str) -> tables.Printed:
     """A row per mode and ensemble size, a column per number of steps: Dice and the column `cost`."""
     texts = []
@@ -52,7 +38,7 @@ def printed_table(found: pd.DataFrame, cost: str, unit: str, cohort: str) -> tab
             f"{row.steps} step{'s' if row.steps > 1 else ''}": f"{100 * row.dice:.1f} ({getattr(row, cost):.3g})"
             for row in own.itertuples()
         }
-        texts.append({"": mode, "Ensemble": str(ensemble)} | cells)
+        texts.append({"Mode": mode, "Ensemble": str(ensemble)} | cells)
     frame = pd.DataFrame(texts).fillna(tables.NOTHING)
     caption = f"Mean Dice, % ({unit} per case) of mask/CLIP; {_n(found)}. Measured here: {cohort}."
     notes = (DICE_NOTE, GFLOP_NOTE if cost == "gflop" else SECONDS_NOTE)

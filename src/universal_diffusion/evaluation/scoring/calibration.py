@@ -1,7 +1,9 @@
 """Whether an ensemble knows what it does not know: how far its mean can be believed, and whether its variance warns.
 
-All is measured where there is a question at all - voxels of the target or with any sampled probability (`region`) -
-because the empty rest of a CT would make every model look perfectly calibrated.
+All is measured around the target (`region`), because the empty rest of a CT would make every model look perfectly
+calibrated. The place follows from the truth alone, so that it is the same for every model: judged where a model itself
+puts some probability, one that puts it everywhere would seem the better calibrated, and chance would not be an AUROC of
+a half, since what a model surely and rightly leaves out would be missing.
 
 Every measure is a function of two histograms, that of the means and that of the variances, each by what is true at
 their voxels. So it depends neither on the order of the voxels nor on how ties are broken, and a map that was stored in
@@ -13,8 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import entropy
 
+from universal_diffusion.boxes import Box, bounding_box
 from universal_diffusion.segmentation.outputs.facts import SHOWN
 
+MARGIN_MM = 20.0  # around the target: a mask that strays farther is told by Dice, surfaces and false positives
 BINS = 10
 COVERAGES = (1.0, 0.99, 0.98, 0.95, 0.9, 0.8, 0.5)
 EDGE = 1e-5  # a mean this close below a bin's edge lies on it: the scale of a stored map is rounded
@@ -29,12 +33,13 @@ class Uncertainty:
         brier: mean of (mean - truth)^2.
         error_auroc: area under the ROC curve of finding the wrongly segmented voxels by their variance; equal variances
             count half. NaN where all voxels or none are wrong.
-        uncertainty: mean entropy of the mean, in bits, over the voxels whose mean is at least 0.05 - the number that
-            `segmentation.json` gives for a new CT, for it asks nothing of the truth. 0 where there is no such voxel:
-            the ensemble is sure that nothing is there.
+        uncertainty: mean entropy of the mean, in bits, over the CT's voxels whose mean is at least 0.05 - the number
+            that `segmentation.json` gives for a new CT, for it asks nothing of the truth. 0 where there is no such
+            voxel: the ensemble is sure that nothing is there.
         reliability: per bin of the mean, [0, 0.1) ... [0.9, 1]: voxels, the sum of their means, how many are target.
         coverage: Dice of the share `COVERAGES` of the region's voxels that is left when those of largest variance are
-            set aside. Of voxels with equal variance a share is set aside that has their average truth and prediction.
+            set aside; at 1 it is Dice within the region. Of voxels with equal variance a share is set aside that has
+            their average truth and prediction.
             NaN where neither truth nor prediction is left.
     """
 
@@ -46,35 +51,42 @@ class Uncertainty:
     coverage: tuple[float, ...]
 
 
-def region(truth: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Voxels of the target or with a mean above zero."""
-    return truth | (mean > 0)
+def region(truth: np.ndarray, spacing_mm: np.ndarray) -> Box:
+    """The box around the target's voxels, `MARGIN_MM` wider to each side as far as the CT goes; empty without any."""
+    box = bounding_box(truth)
+    if box is None:
+        return tuple(slice(0, 0) for _ in truth.shape)
+    margins = np.ceil(MARGIN_MM / np.asarray(spacing_mm)).astype(int)
+    return tuple(slice(max(0, side.start - wide), side.stop + wide) for side, wide in zip(box, margins, strict=True))
 
 
-def measure(truth: np.ndarray, mean: np.ndarray, variance: np.ndarray, predicted: np.ndarray) -> Uncertainty:
-    """Judge one target's maps against its truth, within `region`.
+def measure(
+    truth: np.ndarray, mean: np.ndarray, variance: np.ndarray, predicted: np.ndarray, asked: Box = ()
+) -> Uncertainty:
+    """Judge one target's maps against its truth.
 
-    ECE, Brier score and AUROC are NaN, and so is every Dice, where the region is empty.
+    ECE, Brier score and AUROC are NaN, and so is every Dice, where no voxel is asked.
 
     Args:
-        truth, predicted: bool, any shape. A predicted voxel has a mean of at least 0.5, so it lies in the region.
+        truth, predicted: bool, any shape.
         mean, variance: of the ensemble's probabilities, float32, the same shape; possibly quantised.
+        asked: where to judge (`region`), all of the arrays by default; the doubt alone is of the whole arrays.
 
     Raises:
         ValueError: the shapes differ.
     """
     if not truth.shape == mean.shape == variance.shape == predicted.shape:
         raise ValueError(f"shapes differ: {truth.shape}, {mean.shape}, {variance.shape}, {predicted.shape}")
-    asked = region(truth, mean)
-    truth, predicted = truth[asked], predicted[asked]
-    probability, by_truth = _histogram(np.clip(mean[asked], 0, 1), truth.astype(np.int8), 2)
-    _, by_agreement = _histogram(variance[asked], 2 * predicted.astype(np.int8) + truth, 4)
+    doubt = _doubt(np.clip(mean[mean >= np.float32(SHOWN)], 0, 1))
+    truth, mean, variance, predicted = (array[asked].ravel() for array in (truth, mean, variance, predicted))
+    probability, by_truth = _histogram(np.clip(mean, 0, 1), truth.astype(np.int8), 2)
+    _, by_agreement = _histogram(variance, 2 * predicted.astype(np.int8) + truth, 4)
     reliability = _reliability(probability, by_truth)
     return Uncertainty(
         calibration_error(reliability),
         _brier(probability, by_truth),
         _error_auroc(by_agreement),
-        _doubt(probability, by_truth.sum(axis=1)),
+        doubt,
         tuple((int(voxels), float(total), int(true)) for voxels, total, true in reliability),
         tuple(_dice_at(by_agreement, share) for share in COVERAGES),
     )
@@ -112,10 +124,10 @@ def _error_auroc(by_agreement: np.ndarray) -> float:
     return float((wrong * (below + 0.5 * right)).sum() / pairs) if pairs else float("nan")
 
 
-def _doubt(probability: np.ndarray, voxels: np.ndarray) -> float:
-    shown = probability >= np.float32(SHOWN)
-    bits = entropy(np.stack([probability, 1 - probability]), base=2)
-    return float((bits * voxels)[shown].sum() / voxels[shown].sum()) if shown.any() else 0.0
+def _doubt(shown: np.ndarray) -> float:
+    probability, voxels = np.unique(shown, return_counts=True)
+    bits = entropy(np.stack([probability, 1 - probability]).astype(float), base=2)
+    return float((bits * voxels).sum() / voxels.sum()) if len(voxels) else 0.0
 
 
 def _dice_at(by_agreement: np.ndarray, share: float) -> float:

@@ -70,18 +70,20 @@ def score_case(path: Path, split: SplitRow, system: System, directories: Sequenc
     truth, scores = read_truth(path), CaseScores()
     predictions = predictions_of(directories, system, split.source, split.case, truth.native_grid)
     identity = {"source": split.source, "case": split.case, "part": split.part, "target": ""}
-    scores.inputs.append(_input(identity, path, results))
+    scores.inputs.append(_input(identity, path, sha256(path), results))
     for name in truth.annotated:
         where, predicted = identity | {"target": name}, predictions.mask(name)
         row = {"system": system.family, "variant": system.variant, "dataset": split.dataset, **where}
         row |= _overlap(name, truth, predicted)
         if system.variant:  # a baseline gives one answer, not an ensemble
-            found = calibration.measure(*predictions.maps(name, truth.native.mask(name), predicted))
+            true = truth.native.mask(name)
+            asked = calibration.region(true, truth.native_grid.spacing_mm)
+            found = calibration.measure(*predictions.maps(name, true, predicted), asked)
             row |= {column: getattr(found, column) for column in UNCERTAINTY}
             scores.reliability.extend(_reliability(where, found))
             scores.coverage.extend(_coverage(where, found))
         scores.cases.append(row)
-        scores.inputs.extend(_input(where, file, results) for file in predictions.files(name))
+        scores.inputs.extend(_input(where, file, predictions.hash(file), results) for file in predictions.files(name))
     return scores
 
 
@@ -110,8 +112,8 @@ def _coverage(where: dict, found: calibration.Uncertainty) -> Iterator[dict]:
         yield where | {"coverage": share, "dice": dice}
 
 
-def _input(where: dict, file: Path, results: Path) -> dict:
-    """A file that was read, told from the folder of results on, and its hash."""
+def _input(where: dict, file: Path, digest: str, results: Path) -> dict:
+    """A file that was read, told from the folder of results on, and the hash that it was found to have."""
     told = Path(os.path.relpath(file, results)).as_posix()
     whose = {column: where[column] for column in ("source", "case", "target")}
-    return whose | {"file": told, "sha256": sha256(file)}
+    return whose | {"file": told, "sha256": digest}

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from universal_diffusion.checksums import write_with_hash
 from universal_diffusion.csv_tables import read_csv
 from universal_diffusion.errors import InputError
-from universal_diffusion.files import write_text
 from universal_diffusion.systems import System
 
 IDENTITY = ["system", "variant", "dataset", "source", "case", "target"]
@@ -41,7 +41,7 @@ COLUMNS = ["system", "variant", "dataset", "source", "case", "part", "target", "
 def write_cases(path: Path, cases: pd.DataFrame) -> None:
     """Write rows in the order of their identity; equal rows give equal bytes."""
     ordered = cases[COLUMNS].sort_values(IDENTITY, kind="stable")
-    write_text(path, ordered.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_with_hash(path, ordered.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def read_cases(path: Path) -> pd.DataFrame:

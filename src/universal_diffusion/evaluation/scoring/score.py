@@ -20,11 +20,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from universal_diffusion.checksums import write_with_hash
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation.scoring.case_scores import CaseScores, score_case
 from universal_diffusion.evaluation.scoring.cases import COLUMNS as CASES
 from universal_diffusion.evaluation.scoring.cases import write_cases
-from universal_diffusion.files import write_text
 from universal_diffusion.preparation.splits import EVALUATED, SplitRow, read_splits, volumes_of
 from universal_diffusion.systems import System, system_of
 
@@ -73,7 +73,7 @@ def _mapped(
 
 def _write(path: Path, rows: list[dict], columns: list[str]) -> None:
     table = pd.DataFrame(rows, columns=columns)
-    write_text(path, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+    write_with_hash(path, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
 
 
 @one_line_errors

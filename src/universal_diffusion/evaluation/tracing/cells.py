@@ -1,7 +1,8 @@
 """Finding one cell of a table by names: of its row, its column, or both in any order.
 
-A name is the text of a key column (a target, a system by key or printed label, an origin), or the heading of a column
-of values. Upper and lower case, commas and underscores do not matter. "Universal Diffusion" is the paper's model.
+A name is the text of a key column (a target, a system by key or printed label, an origin), `heading=text` of any
+column, or the heading of a column of values. Upper and lower case, commas and underscores do not matter. "Universal
+Diffusion" is the paper's model.
 """
 
 import re
@@ -75,7 +76,8 @@ def find(path: Path, names: Sequence[str]) -> Cell:
         keys = [key for key in rows.columns[:8] if rows[key].nunique() > 1] or list(rows.columns[:1])
         listed = "; ".join(", ".join(row) for row in rows[keys].head(SHOWN).itertuples(index=False, name=None))
         left = f"; and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-        raise InputError(path, f"has {len(rows)} cells of these names ({listed}{left})", "add a name to --cell")
+        remedy = f'add a name to --cell, such as "{keys[0]}={rows.iloc[0][keys[0]]}"'
+        raise InputError(path, f"has {len(rows)} cells of these names ({listed}{left})", remedy)
     column = column or next((value for value in VALUES if value in table.columns), None)
     if column is None:
         raise InputError(path, "has several columns of values", f"add one to --cell: {', '.join(table.columns)}")
@@ -95,9 +97,9 @@ def folded(name: str) -> str:
     return re.sub(r"[\s_,]+", " ", name.casefold()).strip()
 
 
-def _spellings(text: str) -> set[str]:
-    """How a cell of a key column may be named: a column key target@source also by its target."""
-    told = {folded(text), folded(text.split("@")[0])}
+def _spellings(text: str, shortened: bool = True) -> set[str]:
+    """How a cell of a key column may be named; `shortened` also a column key target@source by its target."""
+    told = {folded(text)} | ({folded(text.split("@")[0])} if shortened else set())
     system = next((system for system in SYSTEMS if text in (system.key, system.label)), None)
     told |= {folded(system.key), folded(system.label)} if system else set()
     told |= {PRINTED[text]} if text in PRINTED else set()
@@ -105,10 +107,17 @@ def _spellings(text: str) -> set[str]:
 
 
 def _matches(rows: pd.DataFrame, name: str) -> pd.Series:
+    """Which rows a name is of; by a shortened spelling only where no row has it in full."""
+    heading, equals, text = name.partition("=")
+    if equals and (column := _heading(rows, heading)):
+        return rows[column].map(folded) == folded(text)
     wanted, found = folded(name), pd.Series(False, index=rows.index)
-    for column in rows.columns:
-        known = {text: wanted in _spellings(text) for text in rows[column].unique()}
-        found |= rows[column].map(known)
+    for shortened in (False, True):
+        for column in rows.columns:
+            known = {text: wanted in _spellings(text, shortened) for text in rows[column].unique()}
+            found |= rows[column].map(known)
+        if found.any():
+            break
     return found
 
 

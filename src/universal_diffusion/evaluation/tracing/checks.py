@@ -4,7 +4,10 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+import pandas as pd
+
 from universal_diffusion.errors import InputError
+from universal_diffusion.evaluation.tracing.seal import SEAL
 from universal_diffusion.files import sha256
 
 VERIFIED, CHANGED, NOT_HERE, UNRECORDED = "verified", "CHANGED", "not here", "not recorded"
@@ -27,18 +30,20 @@ class Study:
     Attributes:
         folder: the results folder, wherever it now lies.
         record: content of its provenance.json.
+        sealed: content of its seal.json, None where there is none.
     """
 
     folder: Path
     record: dict
+    sealed: dict | None = None
     checks: list[Check] = field(default_factory=list)
 
     def recorded(self, name: str) -> str | None:
-        """The SHA-256 that provenance.json holds of a file, named relative to the results folder."""
-        return self.record["artefacts"].get(f"results/{self.record['study']}/{name}")
+        """The SHA-256 that provenance.json or seal.json holds of a file, named relative to the results folder."""
+        return self.record["artefacts"].get(f"results/{self.record['study']}/{name}", (self.sealed or {}).get(name))
 
     def verify(self, name: str, expected: str | None = None) -> Check:
-        """Hash a file, once, and compare it with `expected`, by default with what provenance.json recorded."""
+        """Hash a file, once, and compare it with `expected`, by default with what was recorded."""
         known = expected or self.recorded(name)
         found = next((check for check in self.checks if check.what == name), None)
         return found or self.note(name, *self._compared(self.folder / name, known))
@@ -57,18 +62,24 @@ class Study:
         return self.checks[-1]
 
     def verify_value(self, what: str, printed: object, recomputed: object) -> Check:
-        """Compare a value of a table with the one recomputed."""
+        """Compare a value of a table, "" or NaN where its cell is empty, with the one recomputed."""
         same = _equal(printed, recomputed)
-        told = f"{printed}, recomputed" if same else f"the table says {printed}, its rows give {recomputed}"
+        told = (
+            f"{'(empty)' if printed == '' else printed}, recomputed"
+            if same
+            else f"the table says {printed}, its rows give {recomputed}"
+        )
         return self.note(what, VERIFIED if same else CHANGED, told)
 
 
 def _equal(one: object, other: object) -> bool:
-    """Whether both are the same text, or the same number to the six digits that tables are written with."""
+    """Whether both are missing, the same text, or the same number to the six digits that tables are written with."""
+    if any(pd.isna(value) or value == "" for value in (one, other)):
+        return all(pd.isna(value) or value == "" for value in (one, other))
     try:
         return f"{float(one):.6g}" == f"{float(other):.6g}"
     except (TypeError, ValueError):
-        return one == other
+        return str(one) == str(other)
 
 
 def open_study(table: Path) -> tuple[Study, str]:
@@ -82,7 +93,7 @@ def open_study(table: Path) -> tuple[Study, str]:
     for folder in table.parents:
         path = folder / "provenance.json"
         if path.is_file():
-            return Study(folder, _read(path)), str(PurePosixPath(table.relative_to(folder)))
+            return Study(folder, _read(path), _sealed(folder / SEAL)), str(PurePosixPath(table.relative_to(folder)))
     remedy = "give a CSV under results/<study>, or finish the study (`snakemake`)"
     raise InputError(table, "is not a table of a study: no provenance.json above it", remedy)
 
@@ -107,3 +118,12 @@ def _read(path: Path) -> dict:
     if lacks:
         raise InputError(path, f"lacks {', '.join(sorted(lacks))}", "run rule `provenance` again")
     return record
+
+
+def _sealed(path: Path) -> dict | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(path, f"is no seal ({error})", "run rule `seal` again") from None

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from posixpath import normpath
 
 import pandas as pd
 
@@ -17,7 +18,7 @@ INPUTS = ["source", "case", "target", "file", "sha256"]
 
 def verify_inputs(study: Study, found: Rows) -> None:
     """Compare the predictions and volumes that the rows were scored from with the files now here."""
-    name = f"scores/inputs/{found.system.key}.csv"
+    name = f"{found.branch}scores/inputs/{found.system.key}.csv"
     path = study.folder / name
     if not path.is_file():
         study.note(name, NOT_HERE, "no hashes of predictions and volumes; `snakemake` makes it")
@@ -28,7 +29,7 @@ def verify_inputs(study: Study, found: Rows) -> None:
     volumes = {(source, case, "") for source, case, _ in scored}
     known = inputs[[key in scored | volumes for key in inputs[INPUTS[:3]].itertuples(index=False, name=None)]]
     for row in known.itertuples():
-        study.verify(row.file, row.sha256)
+        study.verify(normpath(found.branch + row.file), row.sha256)
     for source, case, target in sorted(scored - set(known[INPUTS[:3]].itertuples(index=False, name=None))):
         study.note(f"{source}/{case}/{target}", CHANGED, f"scored, but {name} names no prediction of it")
 
@@ -43,9 +44,9 @@ def _read_inputs(path: Path) -> pd.DataFrame:
     return inputs
 
 
-def verify_model(study: Study, system: System) -> list[str]:
+def verify_model(study: Study, system: System, branch: str = "") -> list[str]:
     """Verify weights and card, one against the other too; lines on how the model was trained."""
-    folder = f"models/{system.key}"
+    folder = f"{branch}models/{system.key}"
     weights = study.verify(f"{folder}/weights.safetensors")
     study.verify(f"{folder}/card.json")
     path, log = study.folder / folder / "card.json", study.folder / folder / "log.csv"

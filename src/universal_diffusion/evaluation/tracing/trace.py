@@ -2,17 +2,15 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation.paper.published import COLUMNS as PUBLISHED_COLUMNS
-from universal_diffusion.evaluation.paper.published import read_published
-from universal_diffusion.evaluation.tracing.behind import SOURCES, Rows, compared_rows, score_rows, source_rows
-from universal_diffusion.evaluation.tracing.cells import Cell, find
+from universal_diffusion.evaluation.tracing.behind import Rows, compared_rows, score_rows
+from universal_diffusion.evaluation.tracing.cells import find
 from universal_diffusion.evaluation.tracing.checks import (
     CHANGED,
     NOT_HERE,
@@ -24,12 +22,20 @@ from universal_diffusion.evaluation.tracing.checks import (
     open_study,
 )
 from universal_diffusion.evaluation.tracing.evidence import archives, environment, verify_inputs, verify_model
+from universal_diffusion.evaluation.tracing.leaked import leakage_rows
+from universal_diffusion.evaluation.tracing.origins import ORIGINS, origin_rows
+from universal_diffusion.evaluation.tracing.paper_figures import published_lines
 from universal_diffusion.evaluation.tracing.rebuilt import verify_row
 from universal_diffusion.evaluation.tracing.seal import SEAL
-from universal_diffusion.files import sha256
 
-SCORES = ("tables/table2.csv", "tables/table3.csv", "tables/targets.csv", "tables/comparisons.csv")
-PUBLISHED = "config/published.csv"
+SCORES = {  # tables whose cells are means of score rows: what recomputes them
+    "tables/table2.csv": score_rows,
+    "tables/table3.csv": score_rows,
+    "tables/targets.csv": score_rows,
+    "tables/comparisons.csv": compared_rows,
+    "tables/leakage_effect.csv": leakage_rows,
+}
+OWN = "tables/own/"
 STATUSES = (VERIFIED, CHANGED, NOT_HERE, UNRECORDED, NOT_RECOMPUTED)
 
 
@@ -52,21 +58,18 @@ class Trace:
 def trace(table: Path, names: Sequence[str]) -> Trace:
     """Trace one cell. Raises InputError for what is no table of a study, no cell or several, or a damaged file."""
     study, name = open_study(table)
-    if name not in SOURCES and name not in SCORES and not name.startswith("tables/own/"):
-        known = ", ".join([*SCORES, "tables/own/<source>.csv", *SOURCES])
+    if name not in ORIGINS and name not in SCORES and not name.startswith(OWN):
+        known = ", ".join([*SCORES, f"{OWN}<source>.csv", *ORIGINS])
         raise InputError(table, "is not a table that can be traced", f"give one of {known}")
     cell = find(table, names)
     _verify_table(study, name)
     if cell.row.get("origin") == "published":
-        sections = _published(study, name, cell)
-    elif name in SOURCES:
-        sections = {found.file: _lines(found) for found in source_rows(study, name, cell)}
-        verify_row(study, name, cell)
-    elif name == "tables/comparisons.csv":
-        both = compared_rows(study, name, cell)
-        sections = {title: lines for found in both for title, lines in _scored(study, found).items()}
+        sections = published_lines(study, name, cell)
     else:
-        sections = _scored(study, score_rows(study, name, cell))
+        found = origin_rows(study, name, cell) if name in ORIGINS else SCORES.get(name, score_rows)(study, name, cell)
+        sections = _together(_section(study, rows) for rows in found)
+        if name in ORIGINS:
+            verify_row(study, name, cell)
     if cell.others:
         sections["Other cells of these names"] = list(cell.others)
     sections["Configuration, commit, environment, seed"] = environment(study)
@@ -75,29 +78,34 @@ def trace(table: Path, names: Sequence[str]) -> Trace:
 
 def _verify_table(study: Study, name: str) -> None:
     """Compare the table itself with the seal that the study's end put on it."""
-    path = study.folder / SEAL
-    try:
-        sealed = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if study.sealed is None:
         study.note(SEAL, NOT_HERE, "nothing says whether this table was edited; `snakemake` makes it")
-        return
-    except ValueError as error:
-        raise InputError(path, f"is no seal ({error})", "run rule `seal` again") from None
-    if name in sealed:
-        study.verify(name, sealed[name])
+    elif name in study.sealed:
+        study.verify(name, study.sealed[name])
     else:
         study.note(name, UNRECORDED, f"{SEAL} does not name it")
 
 
-def _scored(study: Study, found: Rows) -> dict[str, list[str]]:
+def _section(study: Study, found: Rows) -> dict[str, list[str]]:
+    """Rows under the name of their file; those that were scored with their model and archives."""
+    if found.system is None:
+        return {found.file: _lines(found)}
     verify_inputs(study, found)
     title = f"Score rows of {found.system.key} ({len(found.rows)} of {found.file}, measure {found.measure})"
     sources = sorted(found.rows["source"].unique())
     return {
         title: _lines(found),
-        f"Model {found.system.key}": verify_model(study, found.system),
+        f"Model {found.branch}{found.system.key}": verify_model(study, found.system, found.branch),
         "Archives": archives(study, sources),
     }
+
+
+def _together(sections: Iterable[dict[str, list[str]]]) -> dict[str, list[str]]:
+    """All sections; of those with one title the lines of both, each once."""
+    found: dict[str, list[str]] = {}
+    for title, lines in (pair for section in sections for pair in section.items()):
+        found[title] = list(dict.fromkeys([*found.get(title, []), *lines]))
+    return found
 
 
 def _lines(found: Rows) -> list[str]:
@@ -109,31 +117,6 @@ def _lines(found: Rows) -> list[str]:
         ", ".join(f"{key}={value}" for key, value in row.items() if not pd.isna(value) and value != "")
         for row in rows.to_dict("records")
     ]
-
-
-def _published(study: Study, name: str, cell: Cell) -> dict[str, list[str]]:
-    """A figure that the paper printed: its line of config/published.csv, in the repository or this package's."""
-    places = [study.folder.parents[1] / PUBLISHED, Path(__file__).parents[4] / PUBLISHED]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        study.note(PUBLISHED, NOT_HERE, "the paper's printed figures")
-        return {"Published": ["printed in the paper; config/published.csv is not here"]}
-    known, found = study.record["artefacts"].get(PUBLISHED), sha256(path)
-    study.note(PUBLISHED, VERIFIED if found == known else CHANGED, f"sha256 {found}, recorded {known}")
-    number = int(name.removesuffix(".csv")[-1])
-    figures = read_published(path, number)
-    column = cell.row["column"].split("@")[0] if number == 3 else cell.row["column"]
-    mine = figures[(figures["row_key"] == cell.row["row"]) & (figures["column_key"] == column)]
-    value = mine["value"].iloc[0] / 100 if len(mine) else None
-    study.verify_value(f"{name}: value", cell.row["value"], value)
-    return {
-        f"Published, Table {number} of the paper": [
-            f"{key}: {value}"
-            for row in mine[PUBLISHED_COLUMNS].to_dict("records")
-            for key, value in row.items()
-            if value != ""
-        ]
-    }
 
 
 def printed(traced: Trace) -> str:

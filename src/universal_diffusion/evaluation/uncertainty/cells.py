@@ -24,6 +24,7 @@ from universal_diffusion.targets import all_targets
 MEANS = ("ece", "brier", "error_auroc")
 KEPT = (0.8, 0.5)
 FEWEST = 10  # patients from which a correlation, or Dice of the surest, gets an interval
+GROUPS = {"": "", "validation": "part", "test": "part"} | {known.name: "target" for known in all_targets()}
 COLUMNS = ["origin", "row", "label", "column", "value", "low", "high", "n", "masks", "targets"]
 
 
@@ -34,24 +35,25 @@ def cells(judged: Sequence[Judged], study_seed: int) -> pd.DataFrame:
         `COLUMNS`: `column` is a measure, followed by `@<group>` where it is of one part or target only; n counts
         patients, beside it the masks that have the measure, and their targets.
     """
-    rows = []
-    for one in judged:
-        for group, chosen in _groups(one):
-            for name, masks, summary in _measures(chosen, partial(numpy_generator, study_seed, "bootstrap", group)):
-                identity = {"origin": "measured here", "row": one.system.key, "label": one.system.label}
-                counts = {"masks": len(masks), "targets": masks["target"].nunique()}
-                column = f"{name}@{group}" if group else name
-                rows.append(identity | {"column": column} | vars(summary) | counts)
+    rows = [row for one in judged for group in GROUPS for row in _rows(one, group, study_seed)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _groups(judged: Judged) -> Iterator[tuple[str, Judged]]:
-    """All masks, those of each part, those of each target; groups without a mask are left out."""
-    yield "", judged
-    names = [("part", part) for part in ("validation", "test")]
-    for column, value in [*names, *(("target", known.name) for known in all_targets())]:
-        if (judged.masks[column] == value).any():
-            yield value, judged.only(column, value)
+def group_cells(judged: Judged, group: str, study_seed: int) -> pd.DataFrame:
+    """The rows of `cells` of one variant and group, one of `GROUPS`: "" for all masks, a part or a target."""
+    return pd.DataFrame(_rows(judged, group, study_seed), columns=COLUMNS)
+
+
+def _rows(judged: Judged, group: str, study_seed: int) -> Iterator[dict]:
+    """Nothing where the group has no mask."""
+    chosen = judged.only(GROUPS[group], group) if group else judged
+    if chosen.masks.empty:
+        return
+    for name, masks, summary in _measures(chosen, partial(numpy_generator, study_seed, "bootstrap", group)):
+        identity = {"origin": "measured here", "row": judged.system.key, "label": judged.system.label}
+        counts = {"masks": len(masks), "targets": masks["target"].nunique()}
+        column = f"{name}@{group}" if group else name
+        yield identity | {"column": column} | vars(summary) | counts
 
 
 def _measures(

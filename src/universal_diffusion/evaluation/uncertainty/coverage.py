@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation.drawing import put_caption, save
-from universal_diffusion.evaluation.scoring.calibration import COVERAGES
+from universal_diffusion.evaluation.scoring.calibration import COVERAGES, MARGIN_MM
 from universal_diffusion.evaluation.statistics import mean_of_column_means, patient_table
 from universal_diffusion.evaluation.tables import add_outputs
 from universal_diffusion.evaluation.uncertainty.measures import (
@@ -34,10 +34,10 @@ SHARES = np.linspace(1.0, 0.1, 19)
 LINES = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"))  # so that variants differ without colour
 KINDS = {"organ": ("o", "none"), "tumour": ("x", "full")}
 CAPTION = (
-    "Dice on the CT's own grid of what is kept when the most uncertain is set aside. Voxels: of those asked (target or "
-    "any sampled probability), the ones of largest variance first; mean of target means. Cases: of each target's "
-    "masks, those of largest doubt first; mean of target means; a cut mask counts for its part. Masks: of all targets "
-    "together; to doubt small targets is enough to raise it. A flat line: the doubt says nothing. Grey: the best order "
+    "Dice on the CT's own grid of what is kept when the most uncertain is set aside. Voxels: of those within "
+    f"{MARGIN_MM:g} mm of the target's box, the ones of largest variance first; mean of target means. Cases: of each "
+    "target's masks, those of largest doubt first; mean of target means; a cut mask counts for its part. Masks: of all "
+    "targets together; to doubt small targets is enough to raise it. A flat line: the doubt says nothing. Grey: the best order "
     "there is, for the variant with the highest Dice. Below: every mask; doubt is its mean entropy where its "
     "probability is at least 0.05; r: rank correlation over all masks, and within targets; near -1 the doubt warns."
 )

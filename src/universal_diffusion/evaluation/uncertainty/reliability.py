@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation.drawing import put_caption, save
-from universal_diffusion.evaluation.scoring.calibration import BINS, calibration_error
+from universal_diffusion.evaluation.scoring.calibration import BINS, MARGIN_MM, calibration_error
 from universal_diffusion.evaluation.statistics import bootstrap
 from universal_diffusion.evaluation.tables import add_outputs
 from universal_diffusion.evaluation.uncertainty.measures import pooled_reliability, reliability_sums
@@ -28,9 +28,9 @@ PARTS = {"validation": ("o", "-", 0.0), "test": ("s", "--", 0.012)}  # marker, l
 CAPTION = (
     "Reliability: the voxels whose mean probability falls into one of ten equal bins, and the share of them that is "
     "target; perfect on the grey line, over-confident where a line is flatter. Bars: 95 % bootstrap interval over "
-    "patients (test drawn a little to the right). Below: how many voxels. Asked are the target's voxels and those with "
-    "any sampled probability, on the CT's own grid, all targets together: large targets weigh most. In brackets the "
-    "expected calibration error."
+    "patients (test drawn a little to the right). Below: how many voxels. Asked are those within "
+    f"{MARGIN_MM:g} mm of the target's box, on the CT's own grid, all targets together: large targets weigh most. In "
+    "brackets the expected calibration error."
 )
 
 

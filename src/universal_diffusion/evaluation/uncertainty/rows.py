@@ -9,7 +9,7 @@ import pandas as pd
 
 from universal_diffusion.csv_tables import read_csv
 from universal_diffusion.errors import InputError
-from universal_diffusion.evaluation.patients import read_patients
+from universal_diffusion.evaluation.patients import Patients, read_patients
 from universal_diffusion.evaluation.scoring.calibration import BINS, COVERAGES
 from universal_diffusion.evaluation.scoring.cases import of_system, read_cases
 from universal_diffusion.settings import Segmentation, read_json
@@ -53,16 +53,17 @@ def read_judged(cases: Path, reliability: Sequence[Path], coverage: Sequence[Pat
         InputError: a variant's table is missing or damaged, or is not of the masks in `cases`.
     """
     scores, patients = read_cases(cases), read_patients(splits)
-    found = []
-    for system in VARIANTS:
-        masks = of_system(scores, system)
-        tables = [
-            _rows(_path(paths, system), masks, columns)
-            for paths, columns in ((reliability, RELIABILITY), (coverage, COVERAGE))
-        ]
-        ordered = (table.sort_values(MASK, kind="stable") for table in (masks, *tables))
-        found.append(Judged(system, *map(patients.named, ordered)))
-    return found
+    return [
+        judged_of(system, scores, patients, _path(reliability, system), _path(coverage, system)) for system in VARIANTS
+    ]
+
+
+def judged_of(system: System, scores: pd.DataFrame, patients: Patients, reliability: Path, coverage: Path) -> Judged:
+    """One variant, from all systems' `scores` and its own two tables. Raises as `read_judged`."""
+    masks = of_system(scores, system)
+    tables = [_rows(reliability, masks, RELIABILITY), _rows(coverage, masks, COVERAGE)]
+    ordered = (table.sort_values(MASK, kind="stable") for table in (masks, *tables))
+    return Judged(system, *map(patients.named, ordered))
 
 
 def _path(paths: Sequence[Path], system: System) -> Path:

@@ -13,7 +13,8 @@ import pandas as pd
 
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.evaluation import tables
-from universal_diffusion.evaluation.scoring.calibration import BINS
+from universal_diffusion.evaluation.scoring.calibration import BINS, MARGIN_MM
+from universal_diffusion.evaluation.statistics import FEWEST_PER_COLUMN
 from universal_diffusion.evaluation.uncertainty.cells import FEWEST, cells
 from universal_diffusion.evaluation.uncertainty.rows import Judged, add_inputs, counted, read_inputs
 
@@ -24,7 +25,7 @@ MEASURES = {
     "error_auroc": "AUROC, variance finds errors",
     "rank_correlation": "Doubt against Dice, rank correlation",
     "rank_correlation_within": "the same within targets",
-    "dice_voxels_100": "Dice",
+    "dice_voxels_100": "Dice there",
     "dice_voxels_95": "Dice of the surest 95 % of voxels",
     "dice_voxels_80": "Dice of the surest 80 % of voxels",
     "dice_cases_80": "Dice of the surest 80 % of cases",
@@ -32,11 +33,13 @@ MEASURES = {
 }
 NOTES = (
     "All times 100. In brackets 95 % bootstrap intervals over patients; nothing is marked best. Where not said "
-    "otherwise, the mean of target means over validation and test cases; a target of one patient adds no spread to "
-    f"its interval. Correlations, and Dice of the surest cases, have no interval below {FEWEST} patients.",
-    "Asked are the voxels of the target and those with any sampled probability, on the CT's own grid: the empty rest "
-    f"of a CT would flatter everyone. Calibration error: expected, {BINS} equal bins; Brier score: mean squared error "
-    "of the probability; 0 is best of both. AUROC: 50 is chance; below it, variance is larger where the mask is right.",
+    f"otherwise, the mean of target means over validation and test cases, with an interval where {FEWEST_PER_COLUMN} "
+    "patients or more hold each target. Correlations, and Dice of the surest cases, have no interval below "
+    f"{FEWEST} patients.",
+    f"Asked are the voxels within {MARGIN_MM:g} mm of the target's box, on the CT's own grid, the same of all "
+    "variants: the empty rest of a CT would flatter everyone. Where a target is absent none is asked. Calibration "
+    f"error: expected, {BINS} equal bins; Brier score: mean squared error of the probability; 0 is best of both. "
+    "AUROC: 50 is chance; below it, variance is larger where the mask is right.",
     "Doubt: a mask's mean entropy where its probability is at least 0.05. A doubt that warns has a correlation near "
     "-100; near 0 it says nothing, above 0 it misleads. Within targets: of ranks among masks of the same target; over "
     "all masks, a doubt of small targets is enough.",

@@ -102,7 +102,7 @@ class Session(requests.Session):
         with self.answer(url, None) as response:
             try:
                 return response.json()
-            except requests.JSONDecodeError:
+            except (requests.JSONDecodeError, RecursionError):
                 raise Failure("answers with something that is no JSON") from None
             except Network as error:
                 raise of_network(error) from None

@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from universal_diffusion.checksums import write_with_hash
 from universal_diffusion.datasets.base import natural_key
 from universal_diffusion.errors import one_line_errors
-from universal_diffusion.files import write_text
 from universal_diffusion.preparation.folders import whole_folder
 from universal_diffusion.preparation.quality.measures import (
     ScanMeasures,
@@ -30,7 +30,7 @@ SCANS, TARGETS = "scans.csv", "targets.csv"
 def write_table(path: Path, rows: list, kind: type) -> None:
     """Write dataclasses of one kind as a table with a column for each field."""
     frame = pd.DataFrame(rows, columns=[field.name for field in fields(kind)])
-    write_text(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_with_hash(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 @one_line_errors

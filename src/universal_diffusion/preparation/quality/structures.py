@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from universal_diffusion.checksums import check_hash
 from universal_diffusion.datasets.catalogue import in_order
 
 SOURCE = "ircadb"
@@ -47,5 +48,6 @@ def patients_by_target(found: Iterable[Structure], state: str = ANNOTATED) -> di
 
 def read_structures(path: Path) -> list[Structure]:
     """Read the table that this step writes."""
+    check_hash(path)
     rows = pd.read_csv(path, dtype={"files": int}, keep_default_na=False).to_dict("records")
     return [Structure(**row) for row in rows]

@@ -1,17 +1,16 @@
 """Reading a CT as users have it: NIfTI, NRRD, MetaImage, a folder of DICOM files, or a zip of any of these."""
 
+import gzip
 import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-import nibabel
-
 from universal_diffusion.datasets.dicom_slices import is_dicom
 from universal_diffusion.datasets.hounsfield import BODY_HU, check_hounsfield
-from universal_diffusion.datasets.nifti import read_image
+from universal_diffusion.datasets.nifti import header_in, read_image
 from universal_diffusion.errors import InputError
-from universal_diffusion.preparation.extraction import extract
+from universal_diffusion.preparation.extraction import DAMAGED, extract
 from universal_diffusion.segmentation.inputs.ct import CT
 from universal_diffusion.segmentation.inputs.ct_folder import (
     NIFTI,
@@ -88,7 +87,8 @@ def _read_file(path: Path, series: str | None) -> CT:
         hu = read_voxels(path, stored)
         return CT(hu, Grid(hu.shape, stored.affine), path, "NRRD" if is_nrrd else "MetaImage", stored.notes)
     image, affine = read_image(path)
-    dimensions = len(nibabel.load(path).shape)
+    with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as stream:
+        dimensions = len(header_in(stream).get_data_shape())
     notes = (f"its axes beyond the third, of length 1, were dropped ({dimensions} in all)",) if dimensions > 3 else ()
     return CT(image, Grid(image.shape, affine), path, "NIfTI", notes)
 
@@ -132,7 +132,7 @@ def _unpack(path: Path, folder: str) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             locked = any(member.flag_bits & 1 for member in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (*DAMAGED, OSError, zipfile.BadZipFile) as error:
         raise InputError(path, f"cannot be unpacked ({error})", "copy it again, or unpack it yourself") from None
     if locked:
         raise InputError(path, "is locked with a password", BY_HAND)

@@ -15,7 +15,7 @@ import pydicom
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from universal_diffusion.datasets.dicom import dicom_files
-from universal_diffusion.datasets.dicom_slices import damage_refused, is_dicom
+from universal_diffusion.datasets.dicom_slices import check_deflated, damage_refused, is_dicom
 from universal_diffusion.errors import InputError
 
 TAGS = [
@@ -65,7 +65,7 @@ class Series:
     def __str__(self) -> str:
         thick = f" of {self.thickness_mm} mm" if self.thickness_mm else ""
         kind = "" if self.original else ", derived"
-        return f"{self.name or 'unnamed'} ({self.slices} slices{thick}, {self.plane}{kind}, UID {self.uid or 'none'})"
+        return f"{self.slices} slices{thick}, {self.plane}{kind}, UID {self.uid or 'none'}"
 
 
 def choose_series(folder: Path, given: Path, wanted: str | None) -> tuple[Series, tuple[str, ...]]:
@@ -89,7 +89,8 @@ def choose_series(folder: Path, given: Path, wanted: str | None) -> tuple[Series
     if len(left) > 1:
         problem = f"holds {len(volumes)} CT series, of which {len(left)} may be meant: {_listed(volumes)}"
         raise InputError(given, problem, "choose one with --series NUMBER, or --series UID or its beginning")
-    notes = [f"series {left[0]} chosen of {len(volumes)}: {_listed(volumes)}"] if len(volumes) > 1 else []
+    others = "; ".join(f"{number}. {one}" for number, one in enumerate(volumes, 1))  # free text may hold names
+    notes = [f"series {volumes.index(left[0]) + 1} chosen of {len(volumes)}: {others}"] if len(volumes) > 1 else []
     notes += [f"passed over: {', '.join(f'{n} {kind}' for kind, n in sorted(passed.items()))}"] if passed else []
     return left[0], tuple(notes)
 
@@ -117,7 +118,8 @@ def _wanted(volumes: list[Series], wanted: str, given: Path) -> list[Series]:
 
 
 def _listed(volumes: list[Series]) -> str:
-    return "; ".join(f"{number}. {one}" for number, one in enumerate(volumes, 1))
+    """The series with their descriptions, by which a person tells them apart."""
+    return "; ".join(f"{number}. {one.name or 'unnamed'} ({one})" for number, one in enumerate(volumes, 1))
 
 
 def _find(folder: Path) -> tuple[list[Series], Counter]:
@@ -127,6 +129,7 @@ def _find(folder: Path) -> tuple[list[Series], Counter]:
     for directory in sorted([folder, *(path for path in folder.rglob("*") if path.is_dir())]):
         for path in dicom_files(directory):
             with damage_refused(path):
+                check_deflated(path)
                 tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS, force=is_dicom(path))
                 if other := _other_kind(tags):
                     passed[other] += 1

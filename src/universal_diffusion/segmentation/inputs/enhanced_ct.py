@@ -11,6 +11,7 @@ import pydicom
 from pydicom.pixels import iter_pixels
 
 from universal_diffusion.datasets.dicom import check_stack, in_order
+from universal_diffusion.datasets.dicom_codestreams import check_codestreams
 from universal_diffusion.datasets.dicom_slices import Slice, damage_refused, slice_of
 from universal_diffusion.errors import InputError
 
@@ -29,8 +30,8 @@ def frames_of(path: Path) -> tuple[pydicom.Dataset, list[Slice]]:
     Raises:
         InputError: a frame without its place or of another kind, and frames that make no volume.
     """
-    with damage_refused(path):
-        header = pydicom.dcmread(path, stop_before_pixels=True)
+    with damage_refused(path), open(path, "rb") as file:
+        header = pydicom.dcmread(file, stop_before_pixels=True)
         if not header.get("PerFrameFunctionalGroupsSequence"):
             problem = "holds several frames and does not say where each lies"
             raise InputError(path, problem, "export one file per slice, or convert it to NIfTI")
@@ -38,9 +39,12 @@ def frames_of(path: Path) -> tuple[pydicom.Dataset, list[Slice]]:
             slice_of(frame_header(header, index), path / f"frame {index + 1}")
             for index in range(len(header.PerFrameFunctionalGroupsSequence))
         ]
-    if len(frames) != int(header.NumberOfFrames):
-        problem = f"describes {len(frames)} frames, its header says {int(header.NumberOfFrames)}"
-        raise InputError(path, problem, "export or download it again")
+        if len(frames) != int(header.NumberOfFrames):
+            problem = f"describes {len(frames)} frames, its header says {int(header.NumberOfFrames)}"
+            raise InputError(path, problem, "export or download it again")
+        syntax = header.file_meta.TransferSyntaxUID
+        if syntax.is_compressed and not syntax.is_deflated:
+            check_codestreams(file, syntax, len(frames), frames[0].shape, path)
     slices = in_order(frames)
     check_stack(slices)
     return header, slices

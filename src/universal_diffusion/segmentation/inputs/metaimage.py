@@ -5,7 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.segmentation.inputs.stored_voxels import AGAIN, LPS_TO_RAS, StoredVoxels, counts, numbers
+from universal_diffusion.segmentation.inputs.stored_voxels import (
+    AGAIN,
+    LPS_TO_RAS,
+    StoredVoxels,
+    beside,
+    counts,
+    numbers,
+)
 
 LONGEST = 2**16  # bytes of a header
 KINDS = {"CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4"}
@@ -38,7 +45,7 @@ def metaimage_header(path: Path) -> StoredVoxels:
         shape=sizes[:3],
         kind=np.dtype((">" if _is_true(fields, *BIG_ENDIAN) else "<") + KINDS[kind]),
         affine=_affine(fields, len(sizes), path),
-        data=path if is_local else path.parent / named,
+        data=path if is_local else beside(path, named),
         skip=behind if is_local else _skip(fields, path),
         encoding="zlib" if _is_true(fields, "CompressedData") else "raw",
         notes=() if len(sizes) == 3 else ("its fourth axis, of length 1, was dropped",),

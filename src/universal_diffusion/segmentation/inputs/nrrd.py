@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.segmentation.inputs.stored_voxels import AGAIN, StoredVoxels, counts, numbers
+from universal_diffusion.segmentation.inputs.stored_voxels import AGAIN, StoredVoxels, beside, counts, numbers
 
 LONGEST = 2**20  # bytes of a header; DICOM converters keep whole headers in it
 KINDS = {
@@ -129,4 +129,4 @@ def _data(fields: dict[str, str], behind: int, path: Path) -> tuple[Path, int | 
     if named is not None and (named.upper().startswith("LIST") or "%" in named or not named or "\0" in named):
         raise InputError(path, "has its data in several files", "save it as one file")
     before = 0 if named else behind
-    return path.parent / named if named else path, None if skip == "-1" else before + int(skip)
+    return beside(path, named) if named else path, None if skip == "-1" else before + int(skip)

@@ -8,13 +8,13 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal
 
 import numpy as np
 
-from universal_diffusion.datasets.grids import check_affine
-from universal_diffusion.datasets.nifti import DEFLATE_MOST, MOST_VOXELS
+from universal_diffusion.datasets.grids import MOST_VOXELS, check_affine
+from universal_diffusion.datasets.nifti import DEFLATE_MOST
 from universal_diffusion.errors import InputError
 
 AGAIN = "export or copy it again, with its data file if it has one"
@@ -100,6 +100,18 @@ def _filled(pieces: Iterator[bytes], count: int, kind: np.dtype) -> np.ndarray:
         problem = f"it holds {at * kind.itemsize + len(rest)} bytes, its header says {count * kind.itemsize}"
         raise EOFError(problem)
     return voxels
+
+
+def beside(path: Path, named: str) -> Path:
+    """The data file that a header at `path` names: in its folder or below. Raises InputError for one elsewhere.
+
+    A header from a stranger could show any file of this machine in the pictures that are made of its voxels.
+    """
+    inside = PurePosixPath(named.replace("\\", "/"))
+    if inside.is_absolute() or ".." in inside.parts or ":" in named:
+        problem = f"has its data outside of its own folder ({named})"
+        raise InputError(path, problem, "put the two side by side, and name the data file alone in the header")
+    return path.parent / inside
 
 
 def numbers(text: str, count: int) -> np.ndarray | None:

@@ -2,7 +2,8 @@
 
 Frames are only where a target is, and each says which slice it was made from; targets may share voxels. Coded anatomy
 is that of `targets.csv`, colours are those of `colours.csv`. Nothing depends on when or where it was written:
-identifiers are hashes of the content, dates are the CT's own.
+identifiers are hashes of the content. Who the patient is, and the dates of the study, stay out unless they are asked
+for (`SegSource.patient`); the UIDs of study, series and slices, without which it would belong to no CT, are in it.
 
 highdicom takes all frames as one array of bytes, (slices, rows, columns, segments): 6 GB for 29 targets in 800 slices.
 So it is given the structure alone, slices of one voxel that say which targets are in them, and the voxels, which were
@@ -60,7 +61,7 @@ def write_dicom_seg(path: Path, frames: SegFrames, targets: Sequence[str], sourc
     for index in seg.DimensionIndexSequence:
         index.DimensionOrganizationUID = hashed_uid(seed, "dimensions")
     seg.ContentCreatorName = ""
-    _date_as_source(seg, source.headers[0])
+    _date_as_source(seg, source.dated)
     with whole_file(path) as partial:
         seg.save_as(partial)
 
@@ -123,7 +124,7 @@ def _fingerprint(frames: SegFrames, targets: Sequence[str], source: SegSource) -
 
 
 def _date_as_source(seg: Segmentation, header: Dataset) -> None:
-    """The dates of the CT; a fixed one where it has none, for DICOM demands a date of every content."""
+    """The dates that the header has; a fixed one where it has none, for DICOM demands a date of every content."""
     for part, unknown in (("Date", "19000101"), ("Time", "000000")):
         told = (header.get(f"{what}{part}") for what in ("Content", "Acquisition", "Series", "Study"))
         setattr(seg, f"Content{part}", next(filter(None, told), unknown))

@@ -28,6 +28,7 @@ class Outputs:
         maps: `<slug>_mean.nii.gz`, `<slug>_variance.nii.gz` and `<slug>_entropy.nii.gz` of each target.
         dicom_seg: `segmentation.dcm`, for a CT in DICOM.
         overview: `overview.png`.
+        patient: let the DICOM-SEG say who the patient is and when the CT was made, as its headers do.
     """
 
     masks: bool
@@ -35,6 +36,7 @@ class Outputs:
     maps: bool
     dicom_seg: bool
     overview: bool
+    patient: bool = False
 
 
 def export(
@@ -63,7 +65,7 @@ def export(
     if outputs.multilabel:
         labels.write(folder)
     if outputs.dicom_seg:
-        source = SegSource(ct.headers, ct.frames)
+        source = SegSource(ct.headers, ct.frames, outputs.patient)
         write_dicom_seg(folder / SEGMENTATION, frames, store.targets, source, labels.overlap)
     if outputs.overview:
         write_overview(folder / OVERVIEW, ct, labels, facts)

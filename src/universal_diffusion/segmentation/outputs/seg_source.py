@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom import Dataset
 from pydicom.uid import generate_uid
+from pydicom.valuerep import DA, TM
 
 from universal_diffusion.datasets.dicom import LPS_TO_RAS
 from universal_diffusion.segmentation.inputs.ct import CT
@@ -15,6 +16,12 @@ PLACE_TOLERANCE_MM = 0.1
 NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 UNKNOWN = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "AccessionNumber", "StudyDate")
 UNKNOWN += ("StudyTime", "ReferringPhysicianName")  # DICOM wants these, but lets them be empty
+NAMELESS = (  # all that a segmentation needs of its slices; nothing here says who the patient is, or when it was
+    *NEEDED,
+    *("FrameOfReferenceUID", "Modality", "InstanceNumber", "NumberOfFrames", "Rows", "Columns", "SliceThickness"),
+    *("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+)
 
 
 @dataclass(frozen=True)
@@ -24,10 +31,12 @@ class SegSource:
     Attributes:
         headers: of the slices, or of the one enhanced file.
         frames: of an enhanced file the number, from 1, of each slice's frame.
+        patient: whether the segmentation repeats who the patient is, and the dates of the study.
     """
 
     headers: Sequence[Dataset]
     frames: Sequence[int] = ()
+    patient: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -57,7 +66,12 @@ class SegSource:
 
     def of_one_voxel(self) -> list[Dataset]:
         """The headers, slices of one voxel each, with what must be there, if only empty."""
-        return [_of_one_voxel(header) for header in self.headers]
+        return [_of_one_voxel(header if self.patient else _nameless(header)) for header in self.headers]
+
+    @property
+    def dated(self) -> Dataset:
+        """A header with the dates that may be repeated."""
+        return self.headers[0] if self.patient else Dataset()
 
 
 def seg_obstacle(ct: CT) -> str | None:
@@ -88,6 +102,14 @@ def _astray_mm(source: SegSource, native: Grid) -> float:
     return float(np.abs(source.places() - even).max())
 
 
+def _nameless(header: Dataset) -> Dataset:
+    kept = Dataset()
+    for keyword in NAMELESS:
+        if keyword in header:
+            kept[keyword] = header[keyword]
+    return kept
+
+
 def _of_one_voxel(header: Dataset) -> Dataset:
     one = Dataset()
     one.update(header)  # its elements stay the header's own
@@ -95,11 +117,21 @@ def _of_one_voxel(header: Dataset) -> Dataset:
         del one[keyword]
         setattr(one, keyword, 1)
     for keyword in UNKNOWN:
-        if keyword not in one:
+        if keyword not in one or not _is_sound(one, keyword):
             setattr(one, keyword, None if keyword.endswith(("Date", "Time")) else "")
     if not one.get("FrameOfReferenceUID"):  # the slices of a series share one
         one.FrameOfReferenceUID = hashed_uid(one.SeriesInstanceUID, "frame of reference")
     return one
+
+
+def _is_sound(header: Dataset, keyword: str) -> bool:
+    """Whether a date or time is one; what is none cannot be repeated."""
+    kind = {"Date": DA, "Time": TM}.get(keyword[-4:], str)
+    try:
+        kind(header[keyword].value or "")
+    except ValueError:
+        return False
+    return True
 
 
 def hashed_uid(seed: str, what: str) -> str:

@@ -4,7 +4,12 @@
 
 const byId = (id) => document.getElementById(id);
 const facts = JSON.parse(byId("facts").textContent);
-const found = facts.targets.filter((target) => target.found);
+const truths = facts.targets.filter((target) => target.truth?.found).map(({ name, truth }) => ({ ...truth, name: `${name}: truth`, colour: [255, 255, 255], of: name }));
+const predicted = facts.targets.filter((target) => target.found);
+const drawn = [...predicted, ...truths], isTruth = (id) => truths.some((truth) => truth.id === id);
+const listed = facts.targets.filter((target) => target.found || target.truth);
+const NARROW = 760; // pixels of a window in which three planes are too small
+const DARK = 255; // the label of every second pair of voxels along a truth's line
 const HEADER = 352, UINT8 = 2, INTENT_LABEL = 1002; // NIfTI's numbers
 const AXIAL = 0, CORONAL = 1, SAGITTAL = 2, SOLID = 4, FADES_TO_ZERO = 2; // niivue's
 const WORLD_AXIS = [2, 1, 0]; // across the slices of each plane: S, A, R
@@ -29,7 +34,7 @@ const OVERLAYS = [
 
 const state = {
   plane: AXIAL, window: WINDOWS[0], view: VIEWS[0], overlay: OVERLAYS[0], shown: true, outlines: false, opacity: 0.45,
-  on: new Set(found.map((target) => target.id)), chosen: found.find((target) => target.id === facts.largest) ?? facts.targets[0],
+  on: new Set(drawn.map((layer) => layer.id)), chosen: predicted.find((target) => target.id === facts.largest) ?? facts.targets[0],
 };
 const masks = new Map();
 let nv, labels, map = null, pending = Promise.resolve();
@@ -59,12 +64,12 @@ async function start() {
   nv.onIntensityChange = () => press("windows", null);
   const ct = await volumeOf("ct");
   nv.addVolume(await imageOf(ct, "ct.nii", "gray", 1, state.window.low, state.window.high));
-  for (const target of found) masks.set(target.id, await volumeOf(`mask-${target.id}`));
+  for (const { id } of drawn) masks.set(id, await volumeOf(`mask-${id}`));
   labels = await imageOf(emptyLabels(ct), "labels.nii", "gray", state.opacity, 0, 255);
   labels.setColormapLabel(labelColours());
   nv.addVolume(labels);
-  setView(VIEWS[0]);
-  if (state.chosen?.found) goTo(state.chosen);
+  setView(innerWidth < NARROW ? VIEWS[1] : VIEWS[0]);
+  if (drawn.length) goTo(state.chosen);
   redraw();
 }
 
@@ -78,32 +83,33 @@ function emptyLabels(ct) {
 
 function labelColours() {
   const table = { R: [0], G: [0], B: [0], A: [0], I: [0], labels: [""] };
-  for (const { id, name, colour } of facts.targets) {
+  const dark = { id: DARK, name: "", colour: [0, 0, 0] };
+  for (const { id, name, colour } of truths.length ? [...facts.targets, ...truths, dark] : facts.targets) {
     const entry = { R: colour[0], G: colour[1], B: colour[2], A: 255, I: id, labels: name };
     for (const key in entry) table[key].push(entry[key]);
   }
   return table;
 }
 
-// Where masks overlap the later of `facts.layers` is seen: organs from large to small, then tumours.
+// Where masks overlap the later of `facts.layers` is seen: organs from large to small, then tumours, then truths' lines.
 function paintLabels(ids, outlines) {
   labels.img.fill(0);
   const across = facts.file_axes[WORLD_AXIS[state.view === VIEWS[0] ? AXIAL : state.plane]];
   const inPlane = [0, 1, 2].filter((axis) => axis !== across);
-  for (const id of facts.layers.filter((id) => ids.has(id))) paint(id, outlines || targetOf(id).outlined ? inPlane : []);
+  for (const id of facts.layers.filter((id) => ids.has(id))) paint(id, outlines || isTruth(id) ? inPlane : []);
 }
 
-// Paint a mask, or with `edges` only its voxels that have a neighbour outside it along those axes.
+// Paint a mask, or with `edges` only its voxels that have a neighbour outside it along those axes; a truth in two colours.
 function paint(id, edges) {
   const buffer = masks.get(id), shape = shapeOf(buffer), mask = new Uint8Array(buffer, HEADER);
-  const [x0, y0, z0] = targetOf(id).start, [width, height] = facts.shape, strides = [1, shape[0], shape[0] * shape[1]];
+  const [x0, y0, z0] = layerOf(id).start, two = isTruth(id), [width, height] = facts.shape, strides = [1, shape[0], shape[0] * shape[1]];
   const at = [0, 0, 0];
   const isEdge = (axis) => at[axis] === 0 || at[axis] === shape[axis] - 1 || !mask[at.from - strides[axis]] || !mask[at.from + strides[axis]];
   at.from = 0;
   for (at[2] = 0; at[2] < shape[2]; at[2]++) for (at[1] = 0; at[1] < shape[1]; at[1]++) {
     const row = x0 + width * (y0 + at[1] + height * (z0 + at[2]));
     for (at[0] = 0; at[0] < shape[0]; at[0]++, at.from++) {
-      if (mask[at.from] && (!edges.length || edges.some(isEdge))) labels.img[row + at[0]] = id;
+      if (mask[at.from] && (!edges.length || edges.some(isEdge))) labels.img[row + at[0]] = two && (at[0] + at[1] + at[2]) & 2 ? DARK : id;
     }
   }
 }
@@ -121,9 +127,10 @@ async function readMap() {
 
 async function draw() {
   const solid = state.view.name === "3-D", mapped = state.overlay.kind !== "masks", outlines = state.outlines && !solid;
-  paintLabels(mapped ? new Set(outlines ? [state.chosen?.id] : []) : state.on, outlines);
+  const shown = new Set([...state.on].filter((id) => !mapped || id === state.chosen.truth?.id || (outlines && id === state.chosen.id)));
+  paintLabels(shown, outlines);
   labels.opacity = !state.shown ? 0 : solid ? 1 : Math.min(outlines ? 2 * state.opacity : state.opacity, 1);
-  nv.opts.atlasOutline = outlines || facts.targets.some((target) => target.outlined) ? 1 : 0; // else niivue fades a mask's border voxels, which is all there is to outlines
+  nv.opts.atlasOutline = outlines || truths.length ? 1 : 0; // else niivue fades a mask's border voxels, which is all there is to outlines
   nv.volumes[0].opacity = solid ? 0 : 1;
   await readMap();
   if (map) map.opacity = state.shown ? Math.min(1.5 * state.opacity, 1) : 0;
@@ -134,7 +141,7 @@ async function draw() {
 }
 
 const redraw = () => { pending = pending.then(draw).catch(failed); };
-const targetOf = (id) => facts.targets.find((target) => target.id === id);
+const layerOf = (id) => drawn.find((layer) => layer.id === id);
 
 function setView(view) {
   state.view = view;
@@ -169,10 +176,10 @@ function zoom(factor) {
   nv.setPan2Dxyzmm(scale === 1 ? [0, 0, 0, 1] : [...pan, scale]);
 }
 
-// Whether a target's mask holds the voxel of the page's CT at a place in millimetres.
-function holds(target, mm) {
-  const buffer = masks.get(target.id), shape = shapeOf(buffer);
-  const at = facts.to_voxels.map((row, axis) => Math.round(row[0] * mm[0] + row[1] * mm[1] + row[2] * mm[2] + row[3]) - target.start[axis]);
+// Whether a layer's mask holds the voxel of the page's CT at a place in millimetres.
+function holds(layer, mm) {
+  const buffer = masks.get(layer.id), shape = shapeOf(buffer);
+  const at = facts.to_voxels.map((row, axis) => Math.round(row[0] * mm[0] + row[1] * mm[1] + row[2] * mm[2] + row[3]) - layer.start[axis]);
   if (at.some((n, axis) => n < 0 || n >= shape[axis])) return false;
   return new Uint8Array(buffer, HEADER)[at[0] + shape[0] * (at[1] + shape[1] * at[2])] > 0;
 }

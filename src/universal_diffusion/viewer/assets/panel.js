@@ -6,16 +6,15 @@ const HELP = [["↑ ↓", "slice"], ["PgUp PgDn", "10 slices"], ["← →", "pla
   ["o", "outlines"], ["j k", "target"], ["[ ]", "opacity"], ["+ −", "zoom"], ["q a c s d", "view"], ["x", "crosshair"], ["r", "reset"]];
 
 const element = (name, properties) => Object.assign(document.createElement(name), properties);
-const fixed = (value, digits) => (typeof value === "number" ? value.toFixed(digits) : "");
 
 function showPosition(location) {
   if (location.axCorSag <= SAGITTAL) state.plane = location.axCorSag;
   const ct = nv.volumes[0], mm = [...location.mm].slice(0, 3);
-  const place = mm.map((value, axis) => `${LETTERS[axis][value < 0 ? 1 : 0]} ${fixed(Math.abs(value), 1)}`).join("  ");
-  const mapped = map && `${state.chosen.name}: ${state.overlay.name.toLowerCase()} ${fixed(location.values[1].value, 3)}`;
+  const place = mm.map((value, axis) => `${LETTERS[axis][value < 0 ? 1 : 0]} ${Math.abs(value).toFixed(1)}`).join("  ");
+  const mapped = map && `${state.chosen.name}: ${state.overlay.name.toLowerCase()} ${location.values[1].value.toFixed(3)}`;
   byId("value").textContent = `${Math.round(location.values[0].value)} HU`;
   byId("place").textContent = `${place} mm`;
-  byId("here").textContent = mapped ?? found.filter((target) => holds(target, mm)).map((target) => target.name).join(", ");
+  byId("here").textContent = mapped ?? drawn.filter((layer) => holds(layer, mm)).map((layer) => layer.name).join(", ");
   byId("slices").replaceChildren(...PLANES.map((name, plane) => {
     const axis = WORLD_AXIS[plane];
     return element("span", { textContent: `${name} ${Math.round(location.vox[axis]) + 1}/${ct.dimsRAS[axis + 1]}`, className: plane === state.plane ? "active" : "" });
@@ -30,17 +29,31 @@ function press(id, name) {
   for (const button of byId(id).children) button.setAttribute("aria-pressed", button.textContent === name);
 }
 
+function addBox(row, layer, name) {
+  const box = element("input", { type: "checkbox", ariaLabel: name, disabled: !layer?.found, onclick: (event) => event.stopPropagation() });
+  if (layer?.found) box.dataset.id = layer.id;
+  box.onchange = () => { state.on[box.checked ? "add" : "delete"](layer.id); redraw(); };
+  row.insertCell().append(box);
+}
+
 function addTarget(target) {
-  const row = byId("targets").insertRow();
+  const row = byId("targets").insertRow(), swatch = element("span", { className: "swatch" });
   row.dataset.id = target.id;
   row.onclick = () => choose(target);
-  const box = element("input", { type: "checkbox", ariaLabel: `Mask of ${target.name}`, onclick: (event) => event.stopPropagation() });
-  box.onchange = () => { state.on[box.checked ? "add" : "delete"](target.id); redraw(); };
-  const swatch = element("span", { className: "swatch" });
   swatch.style.background = `rgb(${target.colour})`;
-  row.insertCell().append(box);
-  row.insertCell().append(swatch, target.name);
-  for (const text of [fixed(target.volume_ml, 1), fixed(target.volume_sd_ml, 1), fixed(target.uncertainty, 2)]) row.insertCell().append(text);
+  addBox(row, target, `Mask of ${target.name}`);
+  if (truths.length) addBox(row, target.truth, `Truth of ${target.name}`);
+  row.insertCell().append(swatch, target.name, element("small", { textContent: target.remark }));
+  for (const text of target.figures) row.insertCell().append(text);
+}
+
+function addHeadings() {
+  const names = truths.length ? ["pred.", "truth"] : [""];
+  for (const name of [...names, "Target"]) byId("headings").append(element("th", { textContent: name }));
+  for (const [name, told] of facts.columns) {
+    byId("headings").append(element("th", { textContent: name, title: told }));
+    byId("columns").append(element("dt", { textContent: name }), element("dd", { textContent: told }));
+  }
 }
 
 function showFacts() {
@@ -48,8 +61,11 @@ function showFacts() {
   byId("ct-facts").textContent = byId("ct-facts").title = facts.described;
   if (facts.home) byId("made").before(element("a", { href: facts.home, textContent: "All cases of the study" }));
   for (const [name, value] of facts.made) byId("made").append(element("dt", { textContent: name }), element("dd", { textContent: value }));
-  found.forEach(addTarget);
-  const absent = facts.targets.filter((target) => !target.found).map((target) => target.name);
+  addHeadings();
+  listed.forEach(addTarget);
+  byId("compared").hidden = !truths.length;
+  document.body.classList.toggle("scored", facts.targets.some((target) => target.truth));
+  const absent = facts.targets.filter((target) => !listed.includes(target)).map((target) => target.name);
   byId("absent").textContent = absent.length ? `Not found: ${absent.join(", ")}` : "";
   for (const [key, name] of HELP) byId("keys").append(element("span", { innerHTML: `<kbd>${key}</kbd> ${name}` }));
 }
@@ -57,18 +73,18 @@ function showFacts() {
 function showPanel() {
   for (const row of byId("targets").rows) {
     row.setAttribute("aria-selected", Number(row.dataset.id) === state.chosen?.id);
-    row.querySelector("input").checked = state.on.has(Number(row.dataset.id));
+    for (const box of row.querySelectorAll("input")) box.checked = state.on.has(Number(box.dataset.id));
   }
-  byId("all").checked = state.on.size > 0;
+  for (const [id, layers] of SWITCHES) byId(id).checked = layers.some((layer) => state.on.has(layer.id));
   byId("opacity").value = 100 * state.opacity;
   byId("outlines").checked = state.outlines;
   press("views", state.view.name);
   press("overlays", state.shown ? state.overlay.name : null);
-  [...byId("overlays").children].forEach((button, at) => { button.disabled = !available(OVERLAYS[at]); });
   showLegend(state.overlay);
 }
 
-const available = ({ kind }) => kind === "masks" || facts.targets.some((target) => target.maps.includes(kind));
+const USABLE = OVERLAYS.filter(({ kind }) => kind === "masks" || facts.targets.some((target) => target.maps.includes(kind)));
+const SWITCHES = [["all", predicted], ["truths", truths]];
 
 function showLegend({ legend, most, colours, name }) {
   byId("legend").hidden = !legend;
@@ -81,12 +97,12 @@ function showLegend({ legend, most, colours, name }) {
 
 function choose(target) {
   state.chosen = target;
-  if (target.found) goTo(target);
+  if (target.found || target.truth?.found) goTo(target);
   redraw();
 }
 
 function chooseNext(step) {
-  if (found.length) choose(found[(found.indexOf(state.chosen) + step + found.length) % found.length]);
+  if (listed.length) choose(listed[(listed.indexOf(state.chosen) + step + listed.length) % listed.length]);
 }
 
 function changeView(view) {
@@ -107,8 +123,7 @@ function changeOverlay(overlay) {
 }
 
 function nextOverlay() {
-  const after = [...OVERLAYS, ...OVERLAYS].slice(OVERLAYS.indexOf(state.overlay) + 1);
-  changeOverlay(after.find(available));
+  changeOverlay(USABLE[(USABLE.indexOf(state.overlay) + 1) % USABLE.length]);
 }
 
 function changeOpacity(opacity) {
@@ -124,7 +139,7 @@ function toggle(what) {
 function reset() {
   setWindow(WINDOWS[0]);
   nv.setPan2Dxyzmm([0, 0, 0, 1]);
-  Object.assign(state, { opacity: 0.45, outlines: false, shown: true, overlay: OVERLAYS[0], on: new Set(found.map((target) => target.id)) });
+  Object.assign(state, { opacity: 0.45, outlines: false, shown: true, overlay: OVERLAYS[0], on: new Set(drawn.map((layer) => layer.id)) });
   changeView(VIEWS[0]);
 }
 
@@ -158,12 +173,13 @@ addEventListener("keyup", (event) => { if (event.target === byId("canvas")) even
 
 addButtons("windows", WINDOWS, setWindow);
 addButtons("views", VIEWS, changeView);
-addButtons("overlays", OVERLAYS, changeOverlay);
+addButtons("overlays", USABLE, changeOverlay);
+byId("overlays").parentElement.hidden = USABLE.length < 2;
 press("windows", state.window.name);
 byId("opacity").oninput = (event) => changeOpacity(event.target.value / 100);
 byId("outlines").onchange = () => toggle("outlines");
-byId("all").onchange = (event) => {
-  state.on = new Set(event.target.checked ? found.map((target) => target.id) : []);
+for (const [id, layers] of SWITCHES) byId(id).onchange = (event) => {
+  for (const layer of layers) state.on[event.target.checked ? "add" : "delete"](layer.id);
   redraw();
 };
 showFacts();

@@ -1,0 +1,1 @@
+"""What is missing on this machine for a study: `universal-diffusion doctor`."""
