@@ -37,9 +37,9 @@ CAPTION = (
     "Dice on the CT's own grid of what is kept when the most uncertain is set aside. Voxels: of those within "
     f"{MARGIN_MM:g} mm of the target's box, the ones of largest variance first; mean of target means. Cases: of each "
     "target's masks, those of largest doubt first; mean of target means; a cut mask counts for its part. Masks: of all "
-    "targets together; to doubt small targets is enough to raise it. A flat line: the doubt says nothing. Grey: the best order "
-    "there is, for the variant with the highest Dice. Below: every mask; doubt is its mean entropy where its "
-    "probability is at least 0.05; r: rank correlation over all masks, and within targets; near -1 the doubt warns."
+    "targets together; to doubt small targets is enough to raise it. A flat line: the doubt says nothing. Grey: the "
+    "best order there is, for the variant with the highest Dice. Below: every mask; doubt is its mean entropy where "
+    "its probability is at least 0.05; r: rank correlation over all masks, and within targets; near -1 the doubt warns."
 )
 
 
