@@ -11,6 +11,7 @@ from universal_diffusion.evaluation.scoring.calibration import (
     COVERAGES,
     Uncertainty,
     calibration_error,
+    doubt,
     measure,
     region,
 )
@@ -57,7 +58,7 @@ def test_agrees_with_scikit_learn_and_with_the_definitions(seed, levels):
     assert found.ece == pytest.approx(sum(gaps), abs=1e-6)
     p = mean[mean >= np.float32(0.05)].clip(0, 1).astype(float)
     bits = [-sum(q * np.log2(q) for q in (a, 1 - a) if q > 0) for a in p]
-    assert found.uncertainty == pytest.approx(np.mean(bits))
+    assert doubt(mean) == pytest.approx(np.mean(bits))
 
 
 def test_reliability_counts_every_asked_voxel_once():
@@ -131,12 +132,16 @@ def test_the_region_is_the_targets_box_with_20_mm_to_each_side_whatever_the_spac
 
 @settings(max_examples=20, deadline=None)
 @given(SEEDS, st.floats(0, 0.04))
-def test_what_a_model_says_elsewhere_changes_nothing_but_its_doubt(seed, mean_elsewhere):
+def test_what_a_model_says_elsewhere_changes_nothing(seed, mean_elsewhere):
     """So two models are judged on the same voxels, however far they spread their probability."""
-    judged, asked = maps(seed, 60), (slice(0, 60),)
+    judged = maps(seed, 60)
+    judged[0][[0, 58, 59]] = True, True, False
     elsewhere = (False, np.float32(mean_elsewhere), np.float32(0.2), False)
     wider = [np.append(array, np.full(500, value, array.dtype)) for array, value in zip(judged, elsewhere, strict=True)]
-    assert same(measure(*wider, asked), measure(*judged))
+    asked = region(wider[0], np.array([21.0]))  # of the 20 mm, one voxel
+    assert asked == (slice(0, 60),)
+    assert same(measure(*(array[asked] for array in wider)), measure(*judged))
+    assert doubt(wider[1]) == doubt(judged[1])  # below the 0.05 that is shown
 
 
 def test_a_variance_that_says_nothing_finds_errors_as_chance_does():
@@ -193,24 +198,25 @@ def test_equal_variances_are_set_aside_in_fair_shares():
 
 
 def test_a_mask_of_nothing_asked_has_no_measure_and_no_doubt():
-    found = measure(NEVER > 0, NEVER, NEVER, NEVER > 0, region(NEVER > 0, np.ones(1)))
+    asked = region(NEVER > 0, np.ones(1))
+    found = measure(*(array[asked] for array in (NEVER > 0, NEVER, NEVER, NEVER > 0)))
     assert np.isnan([found.ece, found.brier, found.error_auroc, *found.coverage]).all()
-    assert found.uncertainty == 0
+    assert doubt(NEVER) == 0
     assert found.reliability == ((0, 0.0, 0),) * 10
 
 
 def test_a_missed_target_has_no_doubt_and_all_of_the_error():
     found = measure(NEVER == 0, NEVER, NEVER, NEVER > 0)
-    assert (found.ece, found.brier, found.uncertainty, found.coverage) == (1, 1, 0, (0.0,) * len(COVERAGES))
+    assert (found.ece, found.brier, doubt(NEVER), found.coverage) == (1, 1, 0, (0.0,) * len(COVERAGES))
     assert np.isnan(found.error_auroc)
 
 
 def test_doubt_is_what_the_report_of_a_new_ct_says():
-    truth, mean, variance, predicted = maps(8)
+    _, mean, _, predicted = maps(8)
     fold = FactsFold()
     fold.add(mean.clip(0, 1), predicted, None)
     told = fold.facts(1.0, np.zeros(0), has_hu=False).uncertainty
-    assert measure(truth, mean, variance, predicted).uncertainty == pytest.approx(told, abs=1e-4)
+    assert doubt(mean) == pytest.approx(told, abs=1e-4)
 
 
 def test_pooled_error_is_that_of_all_voxels_together():

@@ -19,6 +19,8 @@ from universal_diffusion.systems import system_of
 from universal_diffusion.targets import bits, mask, target
 from universal_diffusion.volumes import Grid
 
+ASKED = (40 - 2) * 34 * 6  # voxels within 20 mm of the box around p1's liver, as far as the CT goes
+
 
 def predict(folder, stored, change=lambda name, truth: truth, maps=True):
     """Write predictions as the engine does; `change` turns each truth into what is predicted."""
@@ -57,11 +59,12 @@ def test_a_perfect_prediction_scores_one_and_an_absent_target_has_no_score(study
         for name in ("liver", "liver tumor"):
             row = cases.loc[(source, name)]
             assert row[agreements].tolist() == [1, 1, 0, 1, 1, 0]
-            assert row["ece"] == pytest.approx(0.2, abs=0.01)
+            assert row["error_auroc"] != row["error_auroc"]  # nothing is wrong
             assert (row["volume_error"], np.isnan(row["false_positive_ml"])) == (0, True)
         assert np.isnan(cases.loc[(source, "spleen"), [*agreements, "volume_error"]].astype(float)).all()
         assert cases.loc[(source, "spleen"), ["outcome", "false_positive_ml"]].tolist() == ["both_empty", 0]
     liver = cases.loc[("ircadb", "liver")]
+    assert liver["ece"] == pytest.approx(0.2 * 1280 / ASKED, rel=0.01)
     assert liver["part"] == "test"
     assert cases.loc[("msd03", "liver"), ["system", "variant", "dataset"]].tolist() == [
         *("universal_diffusion", "mask_clip", "msd")
@@ -187,12 +190,15 @@ def test_uncertainty_is_written_by_bin_and_by_coverage(study, tmp_path):
     reliability = pd.DataFrame(found.reliability).set_index(["source", "target", "bin"]).sort_index()
     assert len(reliability) == 2 * 3 * 10
     liver = reliability.loc[("ircadb", "liver")]
-    voxels = 10 * 8 * 4 * 4
-    assert liver["voxels"].sum() == liver.loc[8, "voxels"] == liver["truth_sum"].sum() == voxels
+    voxels = 20 * 16 * 4
+    assert liver.loc[8, "voxels"] == liver["truth_sum"].sum() == voxels
+    assert liver["voxels"].sum() == liver.loc[[0, 8], "voxels"].sum() == ASKED
     assert liver["probability_sum"].sum() == pytest.approx(0.8 * voxels)
     coverage = pd.DataFrame(found.coverage).set_index(["source", "target"])
     assert coverage.loc[("ircadb", "liver"), "coverage"].tolist() == [1.0, 0.99, 0.98, 0.95, 0.9, 0.8, 0.5]
-    assert (coverage.loc[("ircadb", "liver"), "dice"] == 1).all()
+    kept = coverage.loc[("ircadb", "liver"), "dice"].tolist()
+    assert kept[:5] == [1] * 5
+    assert np.isnan(kept[5:]).all()  # variance 0.16 in the target, 0 around it: all of the target is set aside
     assert coverage.loc[("ircadb", "spleen"), "dice"].isna().all()
 
 

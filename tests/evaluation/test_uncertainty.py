@@ -16,8 +16,8 @@ from universal_diffusion.checksums import write_with_hash
 from universal_diffusion.errors import InputError
 from universal_diffusion.evaluation import tables
 from universal_diffusion.evaluation.latex import PACKAGES
-from universal_diffusion.evaluation.scoring.calibration import COVERAGES, calibration_error, measure
-from universal_diffusion.evaluation.scoring.cases import COLUMNS, UNCERTAINTY, write_cases
+from universal_diffusion.evaluation.scoring.calibration import COVERAGES, calibration_error, doubt, measure
+from universal_diffusion.evaluation.scoring.cases import COLUMNS, write_cases
 from universal_diffusion.evaluation.scoring.scores import dice
 from universal_diffusion.evaluation.statistics import mean_of_column_means
 from universal_diffusion.evaluation.uncertainty import coverage, measures, reliability, table
@@ -62,10 +62,11 @@ def files(tmp_path_factory):
                 judged = voxels(seed_of(number, scan, place))
                 if (scan, target) == (1, "liver tumor"):
                     judged = tuple(np.zeros_like(values) for values in judged)
-                found = measure(*judged, () if judged[0].any() else (slice(0, 0),))
+                found = measure(*(values[: None if judged[0].any() else 0] for values in judged))
                 told["dice"] = dice(judged[0], judged[3])
                 if system.family == METHOD:
-                    told |= {name: getattr(found, name) for name in UNCERTAINTY}
+                    told |= {"ece": found.ece, "brier": found.brier, "error_auroc": found.error_auroc}
+                    told["uncertainty"] = doubt(judged[1])
                     names = ("bin", "voxels", "probability_sum", "truth_sum")
                     bins = ((bin_, *row) for bin_, row in enumerate(found.reliability))
                     rows["reliability"] += [where | dict(zip(names, row, strict=True)) for row in bins]

@@ -166,7 +166,7 @@ def prediction(folder: Path, file: str) -> Stored:
     def read() -> object:
         found = predictions_of([shard], SYSTEM, "msd03", CASE, GRID)
         predicted = found.mask("liver")
-        return plain([predicted, *found.maps("liver", predicted, predicted)])
+        return plain([predicted, found.mean("liver", predicted), found.variance("liver")])
 
     shard = folder / "mask_clip" / "1-of-1"
     mean = np.random.default_rng(0).random(GRID.shape).astype(np.float32)

@@ -26,27 +26,22 @@ EDGE = 1e-5  # a mean this close below a bin's edge lies on it: the scale of a s
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Calibration, error detection and doubt of one target in one case.
+    """Calibration and error detection of one target in one case.
 
     Attributes:
         ece: expected calibration error, sum over the bins of |probability_sum - truth_sum| / voxels of all bins.
         brier: mean of (mean - truth)^2.
         error_auroc: area under the ROC curve of finding the wrongly segmented voxels by their variance; equal variances
             count half. NaN where all voxels or none are wrong.
-        uncertainty: mean entropy of the mean, in bits, over the CT's voxels whose mean is at least 0.05 - the number
-            that `segmentation.json` gives for a new CT, for it asks nothing of the truth. 0 where there is no such
-            voxel: the ensemble is sure that nothing is there.
         reliability: per bin of the mean, [0, 0.1) ... [0.9, 1]: voxels, the sum of their means, how many are target.
         coverage: Dice of the share `COVERAGES` of the region's voxels that is left when those of largest variance are
             set aside; at 1 it is Dice within the region. Of voxels with equal variance a share is set aside that has
-            their average truth and prediction.
-            NaN where neither truth nor prediction is left.
+            their average truth and prediction. NaN where neither truth nor prediction is left.
     """
 
     ece: float
     brier: float
     error_auroc: float
-    uncertainty: float
     reliability: tuple[tuple[int, float, int], ...]
     coverage: tuple[float, ...]
 
@@ -60,25 +55,21 @@ def region(truth: np.ndarray, spacing_mm: np.ndarray) -> Box:
     return tuple(slice(max(0, side.start - wide), side.stop + wide) for side, wide in zip(box, margins, strict=True))
 
 
-def measure(
-    truth: np.ndarray, mean: np.ndarray, variance: np.ndarray, predicted: np.ndarray, asked: Box = ()
-) -> Uncertainty:
-    """Judge one target's maps against its truth.
+def measure(truth: np.ndarray, mean: np.ndarray, variance: np.ndarray, predicted: np.ndarray) -> Uncertainty:
+    """Judge one target's maps against its truth, at all voxels of the arrays: those of its `region`.
 
-    ECE, Brier score and AUROC are NaN, and so is every Dice, where no voxel is asked.
+    ECE, Brier score and AUROC are NaN, and so is every Dice, where there is no voxel.
 
     Args:
         truth, predicted: bool, any shape.
         mean, variance: of the ensemble's probabilities, float32, the same shape; possibly quantised.
-        asked: where to judge (`region`), all of the arrays by default; the doubt alone is of the whole arrays.
 
     Raises:
         ValueError: the shapes differ.
     """
     if not truth.shape == mean.shape == variance.shape == predicted.shape:
         raise ValueError(f"shapes differ: {truth.shape}, {mean.shape}, {variance.shape}, {predicted.shape}")
-    doubt = _doubt(np.clip(mean[mean >= np.float32(SHOWN)], 0, 1))
-    truth, mean, variance, predicted = (array[asked].ravel() for array in (truth, mean, variance, predicted))
+    truth, mean, variance, predicted = (array.ravel() for array in (truth, mean, variance, predicted))
     probability, by_truth = _histogram(np.clip(mean, 0, 1), truth.astype(np.int8), 2)
     _, by_agreement = _histogram(variance, 2 * predicted.astype(np.int8) + truth, 4)
     reliability = _reliability(probability, by_truth)
@@ -86,10 +77,21 @@ def measure(
         calibration_error(reliability),
         _brier(probability, by_truth),
         _error_auroc(by_agreement),
-        doubt,
         tuple((int(voxels), float(total), int(true)) for voxels, total, true in reliability),
         tuple(_dice_at(by_agreement, share) for share in COVERAGES),
     )
+
+
+def doubt(mean: np.ndarray) -> float:
+    """Mean entropy, in bits, over the voxels of a whole CT whose `mean` is at least 0.05.
+
+    The number that `segmentation.json` gives for a new CT, for it asks nothing of the truth. 0 where there is no such
+    voxel: the ensemble is sure that nothing is there.
+    """
+    shown = mean.ravel(order="K")  # as it lies in memory, without a copy
+    probability, voxels = np.unique(shown[shown >= np.float32(SHOWN)].clip(0, 1), return_counts=True)
+    bits = entropy(np.stack([probability, 1 - probability]).astype(float), base=2)
+    return float((bits * voxels).sum() / voxels.sum()) if len(voxels) else 0.0
 
 
 def calibration_error(reliability: np.ndarray) -> float:
@@ -122,12 +124,6 @@ def _error_auroc(by_agreement: np.ndarray) -> float:
     pairs = float(right.sum()) * float(wrong.sum())
     below = np.cumsum(right) - right
     return float((wrong * (below + 0.5 * right)).sum() / pairs) if pairs else float("nan")
-
-
-def _doubt(shown: np.ndarray) -> float:
-    probability, voxels = np.unique(shown, return_counts=True)
-    bits = entropy(np.stack([probability, 1 - probability]).astype(float), base=2)
-    return float((bits * voxels).sum() / voxels.sum()) if len(voxels) else 0.0
 
 
 def _dice_at(by_agreement: np.ndarray, share: float) -> float:

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from universal_diffusion.evaluation.scoring import calibration
-from universal_diffusion.evaluation.scoring.cases import UNCERTAINTY
-from universal_diffusion.evaluation.scoring.predictions import Labels, labels, predictions_of
+from universal_diffusion.evaluation.scoring.predictions import Labels, Predictions, labels, predictions_of
 from universal_diffusion.evaluation.scoring.protocol import clip_universal_dice
 from universal_diffusion.evaluation.scoring.scores import agreement, outcome, volumes
 from universal_diffusion.evaluation.scoring.tolerances import tolerances
@@ -76,10 +75,8 @@ def score_case(path: Path, split: SplitRow, system: System, directories: Sequenc
         row = {"system": system.family, "variant": system.variant, "dataset": split.dataset, **where}
         row |= _overlap(name, truth, predicted)
         if system.variant:  # a baseline gives one answer, not an ensemble
-            true = truth.native.mask(name)
-            asked = calibration.region(true, truth.native_grid.spacing_mm)
-            found = calibration.measure(*predictions.maps(name, true, predicted), asked)
-            row |= {column: getattr(found, column) for column in UNCERTAINTY}
+            doubt, found = _uncertainty(name, truth, predicted, predictions)
+            row |= {"ece": found.ece, "brier": found.brier, "error_auroc": found.error_auroc, "uncertainty": doubt}
             scores.reliability.extend(_reliability(where, found))
             scores.coverage.extend(_coverage(where, found))
         scores.cases.append(row)
@@ -100,6 +97,16 @@ def _overlap(name: str, truth: Truth, predicted: np.ndarray) -> dict:
         "hd95_harmonised_mm": harmonised.hd95_mm,
         "dice_clip_universal": clip_universal_dice(name, true, predicted),
     }
+
+
+def _uncertainty(
+    name: str, truth: Truth, predicted: np.ndarray, predictions: Predictions
+) -> tuple[float, calibration.Uncertainty]:
+    """The ensemble's doubt, and how it stands up around the target; one map at a time is held whole."""
+    true, mean = truth.native.mask(name), predictions.mean(name, predicted)
+    doubt, asked = calibration.doubt(mean), calibration.region(true, truth.native_grid.spacing_mm)
+    mean = mean[asked].copy()
+    return doubt, calibration.measure(true[asked], mean, predictions.variance(name)[asked], predicted[asked])
 
 
 def _reliability(where: dict, found: calibration.Uncertainty) -> Iterator[dict]:

@@ -76,24 +76,22 @@ class Predictions:
             raise self._wrong(path, "holds other values than 0 and 1: it is no mask")
         return values.astype(bool)
 
-    def maps(
-        self, name: str, truth: np.ndarray, predicted: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Truth, mean, variance and predicted mask, (n,) each, where a target is true or its mean above zero.
-
-        Args:
-            truth, predicted: boolean (X, Y, Z), the first axis contiguous.
+    def mean(self, name: str, predicted: np.ndarray) -> np.ndarray:
+        """The map of means (X, Y, Z), float32, of an ensemble whose mask is `predicted`.
 
         Raises:
             InputError: as `_read`, and where the mask is not that of a mean of at least 0.5.
         """
-        _, mean_file, variance_file = self.files(name)
-        mean, truth, predicted = (array.T.ravel() for array in (self._read(mean_file), truth, predicted))
-        asked = np.flatnonzero(truth | predicted | (mean > 0))
-        mean, truth, predicted = mean[asked], truth[asked], predicted[asked]
-        if (predicted & (mean < 0.5 - HALF_LEVEL)).any() or (~predicted & (mean > 0.5 + HALF_LEVEL)).any():
-            raise self._wrong(self.files(name)[0], f"is not where {mean_file.name} is at least 0.5")
-        return truth, mean, self._read(variance_file).T.ravel()[asked], predicted
+        mask, path, _ = self.files(name)
+        mean = self._read(path)
+        unlike = mean[predicted != (mean >= 0.5)]
+        if (np.abs(unlike - 0.5) > HALF_LEVEL).any():
+            raise self._wrong(mask, f"is not where {path.name} is at least 0.5")
+        return mean
+
+    def variance(self, name: str) -> np.ndarray:
+        """The map of variances (X, Y, Z), float32. Raises InputError as `_read`."""
+        return self._read(self.files(name)[2])
 
     def _read(self, path: Path) -> np.ndarray:
         """A mask's values or a map's float32. Raises InputError when missing, damaged or on another grid."""
