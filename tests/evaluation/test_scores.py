@@ -156,6 +156,21 @@ def test_surface_scores_are_the_distances_between_surfaces_in_millimetres():
     assert scored.hd95_mm == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)))
 
 
+@pytest.mark.parametrize("order", ["C", "F"])  # as arrays are made, and as NIfTI files are read
+@pytest.mark.parametrize("voxels_per_look_up", [0, 10**9])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_each_axis_has_its_own_spacing_however_the_masks_lie_in_memory(axis, voxels_per_look_up, order, monkeypatch):
+    monkeypatch.setattr(surfaces, "VOXELS_PER_LOOK_UP", voxels_per_look_up)
+    spacing = np.array([0.7, 1.3, 5.0])
+    truth, predicted = (np.zeros((6, 7, 8), bool, order) for _ in range(2))
+    truth[1, 1, 1] = True
+    predicted[tuple(1 + 3 * (axis == number) for number in range(3))] = True
+    apart = 3 * spacing[axis]
+    assert agreement(truth, predicted, spacing, apart + 0.01).surface_dice == 1
+    assert agreement(truth, predicted, spacing, apart - 0.01).surface_dice == 0
+    assert agreement(truth, predicted, spacing, 1.0).hd95_mm == pytest.approx(apart)
+
+
 def test_a_surface_as_far_off_as_the_tolerance_is_within_it_whatever_the_header_rounds():
     moved = np.roll(one_voxel(), 2, axis=0)
     for edge in (1.5, 1.5 * (1 + 3e-6), 1.5 * (1 - 3e-6)):

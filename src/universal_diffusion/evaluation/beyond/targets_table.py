@@ -32,7 +32,8 @@ NOTES = (
 DETAILS = (
     "Dice and normalised surface Dice (NSD) in per cent and the 95th percentile of the Hausdorff distance (HD95) in "
     "mm, each on the CT's own grid and on the harmonised one: means over patients. HD95 only where both masks hold "
-    "something. n: patients with a Dice.",
+    "something. n: patients with a Dice. NSD has FLARE's tolerances, but counts surface voxels as MONAI does, "
+    "not their area: not comparable with FLARE's.",
     "Cases: scored (both masks hold something), missed (the target is there, nothing predicted), false (absent, yet "
     "predicted, of all annotated cases without it; with the mean volume of those predictions), both empty.",
 )

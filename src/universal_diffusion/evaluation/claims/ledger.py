@@ -8,6 +8,8 @@ from universal_diffusion.evaluation.claims.paper_claims import CLAIMS
 from universal_diffusion.evaluation.claims.verdicts import verdict
 from universal_diffusion.evaluation.multiplicity import holm
 
+MIRRORED = {"no_pretraining": "clip_over_learnt"}  # one test, asked from either side, counts once
+
 
 def measure_all(evidence: Evidence) -> dict[str, Measured]:
     """What the study measured for each claim, by key."""
@@ -20,11 +22,13 @@ def ledger(found: dict[str, Measured]) -> pd.DataFrame:
     Columns: claim, section, quote, again, test, claimed, measured, low, high, unit, at, n, p_value, p_holm, verdict,
     reason, computed_from, n_rows.
     """
-    corrected = dict(zip(found, holm([measured.p_value for measured in found.values()]), strict=True))
+    tests = {MIRRORED.get(key, key): measured.p_value for key, measured in found.items()}
+    corrected = dict(zip(tests, holm(list(tests.values())), strict=True))
     rows = []
     for claim in (known for known in CLAIMS if known.key in found):
         measured = found[claim.key]
-        decided, reason = verdict(measured, claim.claimed, corrected[claim.key])
+        p_holm = corrected[MIRRORED.get(claim.key, claim.key)]
+        decided, reason = verdict(measured, claim.claimed, p_holm)
         rows.append(
             {
                 "claim": claim.key,
@@ -40,7 +44,7 @@ def ledger(found: dict[str, Measured]) -> pd.DataFrame:
                 "at": measured.at,
                 "n": measured.n,
                 "p_value": measured.p_value,
-                "p_holm": corrected[claim.key],
+                "p_holm": p_holm,
                 "verdict": decided,
                 "reason": reason,
                 "computed_from": computed_from(measured.rows),

@@ -208,8 +208,8 @@ DATA = (
     Claim(
         "public_cases",
         "3.1",
-        "Statistics of the aggregated dataset",
-        "public labelled cases as a share of the printed count, for the dataset where it is least",
+        "Statistics of the aggregated dataset [...] AMOS (CT) 500",
+        "public labelled cases as a share of the count that Table 1 prints, for the dataset where it is least",
         counted.public_cases,
         100.0,
     ),

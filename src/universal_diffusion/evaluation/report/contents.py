@@ -103,7 +103,7 @@ SECTIONS = (
     Section(
         "uncertainty",
         "Does it know what it does not know?",
-        "Judged where there is a question: voxels of the target or with any sampled probability.",
+        "Judged within 20 mm of each target's box, at the same voxels for every variant.",
         (
             Item(
                 "tables/uncertainty.md", "Uncertainty judged", "Calibration, error detection, rank correlation.", True
