@@ -115,8 +115,8 @@ def _write_text(file: h5py.File, name: str, text: str) -> None:
 
 
 def _write_small(file: h5py.File, name: str, array: np.ndarray) -> None:
-    """As one chunk with a checksum."""
-    chunked = {"chunks": array.shape, "fletcher32": True} if array.size else {}
+    """As one chunk with a checksum; compressed, as zeros (read past the end of a cut file) would fit their checksum."""
+    chunked = {"chunks": array.shape, "compression": "gzip", "fletcher32": True} if array.size else {}
     file.create_dataset(name, data=array, track_times=False, **chunked)
 
 
@@ -151,6 +151,16 @@ class VolumeFile:
         self.path, self._verified = Path(path), False
         try:
             self._file = h5py.File(self.path, "r", rdcc_nbytes=0)  # no slice is read twice: nothing to keep
+        except OSError as error:
+            raise self._not_whole(error) from None
+        try:
+            self._read_header()
+        except BaseException:
+            self._file.close()  # else HDF5 reads the next file under this name with what it remembers of this one
+            raise
+
+    def _read_header(self) -> None:
+        try:
             attributes = self._file.attrs
             if attributes.get("format") != FORMAT:
                 raise OSError(f"format {attributes.get('format')}, expected {FORMAT}: another version wrote it")
@@ -163,7 +173,7 @@ class VolumeFile:
             self.grid, self.native_grid = self._grid("image"), self._grid("native_labels")
             self.slice_counts = self._file["slice_counts"][:]  # (29, Z)
         except (OSError, KeyError, RuntimeError) as error:
-            raise InputError(self.path, f"is no whole volume ({error})", REMEDY) from None
+            raise self._not_whole(error) from None
         if self.path.stem != self.case:
             raise InputError(self.path, f"holds the volume of {self.source} {self.case}", REMEDY)
 
@@ -232,6 +242,9 @@ class VolumeFile:
             return np.moveaxis(self._slices[name][:], 0, 2)
         except OSError as error:
             raise self._damaged(f" ({error})") from None
+
+    def _not_whole(self, error: Exception) -> InputError:
+        return InputError(self.path, f"is no whole volume ({error})", REMEDY)
 
     def _damaged(self, how: str) -> InputError:
         return InputError(self.path, f"is damaged{how}", REMEDY)

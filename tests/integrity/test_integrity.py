@@ -266,6 +266,29 @@ def test_a_file_cut_short_is_never_read(stored, kept):
     check_refused(made, good[: int(kept * len(good))], good, unharmed)
 
 
+def test_a_refused_volume_is_not_kept_open(tmp_path):
+    made = volume_in_parts(tmp_path)
+    good = made.path.read_bytes()
+    for place in range(BLOCK, len(good), 97):
+        altered = bytearray(good)
+        altered[place] ^= 4
+        if isinstance(refusal := read_altered(made, bytes(altered), good), InputError):
+            assert isinstance(read_altered(made, good[: 2 * len(good) // 3], good), InputError), refusal
+
+
+@pytest.mark.parametrize("name", ["slice_counts", "native_hu", "slice_prints"])
+def test_zeros_in_the_place_of_a_chunk_are_told(tmp_path, name):
+    """What HDF5 reads past the end of a file that is cut while it is open."""
+    made = volume_in_parts(tmp_path)
+    with h5py.File(made.path) as file:
+        chunk = file[name].id.get_chunk_info(0)
+    with open(made.path, "r+b") as file:
+        file.seek(chunk.byte_offset)
+        file.write(bytes(chunk.size))
+    with pytest.raises(InputError, match="rule `harmonise`"):
+        made.read()
+
+
 def test_rows_missing_at_the_end_of_a_table_are_told(tmp_path):
     made = splits(tmp_path)
     good = made.path.read_bytes()
