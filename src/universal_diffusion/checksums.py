@@ -1,7 +1,8 @@
 """Hashes that lie beside files, in the format of `sha256sum`, and are compared when the files are read.
 
-A folder of predictions ends with `SHA256SUMS` (`sha256sum -c SHA256SUMS` checks it by hand). A table that one rule
-hands to another has `<name>.sha256` beside it; a table without one is read as it is, so that one may be edited.
+A folder of predictions, and a native tree, ends with `SHA256SUMS` (`sha256sum -c SHA256SUMS` checks it by hand). A
+table that one rule hands to another has `<name>.sha256` beside it; a table without one is read as it is, so that one
+may be edited.
 """
 
 import re

@@ -10,8 +10,10 @@ import pytest
 
 from universal_diffusion.datasets import ircadb
 from universal_diffusion.datasets.catalogue import entry
+from universal_diffusion.preparation.origin import Origin
 from universal_diffusion.preparation.quality.ircadb import structures
 from universal_diffusion.preparation.quality.structures import patients_by_target, read_structures
+from universal_diffusion.preparation.unpacked import write_tree_sums
 
 # Who is annotated for what, read from structures.csv by eye; "kidneys" of patient 3 are both.
 ANNOTATED = {
@@ -96,6 +98,7 @@ def test_the_step_lists_unknown_names_where_the_reader_stops(write_masks, tmp_pa
         scan = tmp_path / "native" / "3Dircadb1.2" / "PATIENT_DICOM"
         write_slice(scan / f"image_{number}", np.arange(12.0).reshape(3, 4) * 10 - 100, **place)
     assert ircadb.reader(entry("ircadb"), tmp_path / "native").cases() == ("3Dircadb1.2",)
+    write_tree_sums(tmp_path / "native", Origin("local", (), ""))
     step = [sys.executable, "-m", "universal_diffusion.preparation.quality.ircadb"]
     command = [*step, "--native", tmp_path / "native", "--output", tmp_path / "structures.csv"]
     assert subprocess.run(command, check=False).returncode == 0

@@ -50,7 +50,7 @@ def write_tar(path: Path, *members: tuple[tarfile.TarInfo, bytes], mode: str = "
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "origin.json")
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in ("origin.json", "SHA256SUMS"))
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 

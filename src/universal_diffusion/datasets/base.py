@@ -37,6 +37,9 @@ class Reader(Protocol):
     def cases(self) -> tuple[str, ...]:
         """Names of the labelled CT cases found, naturally sorted; unlabelled and non-CT files are passed over."""
 
+    def paths(self, case: str) -> tuple[Path, ...]:
+        """The files that `read` reads, and folders of which it reads any."""
+
     def read(self, case: str) -> Case:
         """Read one case. Raises InputError for anything unreadable, inconsistent or outside the label table."""
 

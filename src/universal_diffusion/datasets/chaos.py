@@ -29,6 +29,9 @@ class ChaosReader:
     def cases(self) -> tuple[str, ...]:
         return tuple(self.files)
 
+    def paths(self, case: str) -> tuple[Path, ...]:
+        return self.files[case]
+
     def read(self, case: str) -> Case:
         scan, ground = self.files[case]
         slices = dicom_files(scan)

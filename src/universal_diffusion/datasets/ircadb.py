@@ -38,6 +38,9 @@ class IrcadbReader:
     def cases(self) -> tuple[str, ...]:
         return tuple(self.files)
 
+    def paths(self, case: str) -> tuple[Path, ...]:
+        return self.files[case]
+
     def read(self, case: str) -> Case:
         scan, masks = self.files[case]
         image, affine = read_folder(scan)

@@ -22,6 +22,9 @@ class PairReader:
     def cases(self) -> tuple[str, ...]:
         return tuple(self.files)
 
+    def paths(self, case: str) -> tuple[Path, ...]:
+        return self.files[case]
+
     def read(self, case: str) -> Case:
         image_path, label_path = self.files[case]
         image, affine = read_image(image_path)

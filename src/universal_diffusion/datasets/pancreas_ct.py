@@ -32,6 +32,9 @@ class PancreasReader:
     def cases(self) -> tuple[str, ...]:
         return tuple(self.files)
 
+    def paths(self, case: str) -> tuple[Path, ...]:
+        return self.files[case]
+
     def read(self, case: str) -> Case:
         series, label_path = self.files[case]
         image, affine = read_folder(series)

@@ -30,6 +30,9 @@ class TotalSegmentatorReader:
     def cases(self) -> tuple[str, ...]:
         return tuple(self.files)
 
+    def paths(self, case: str) -> tuple[Path, ...]:
+        return self.files[case]
+
     def read(self, case: str) -> Case:
         scan, masks = self.files[case]
         image, affine = read_image(scan)

@@ -9,11 +9,12 @@ from tqdm import tqdm
 
 from universal_diffusion.datasets.base import Reader
 from universal_diffusion.datasets.mirror import unmirrored
-from universal_diffusion.datasets.readers import chosen_cases, reader
+from universal_diffusion.datasets.readers import chosen_cases
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.preparation.origin import read_origin
 from universal_diffusion.preparation.shards import shard_of
 from universal_diffusion.preparation.transforms import harmonise
+from universal_diffusion.preparation.unpacked import unpacked
 from universal_diffusion.settings import Preparation, read_json
 from universal_diffusion.volumes import write_volume
 
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--shard", required=True, help="i-of-n")
     parser.add_argument("--output", required=True, type=Path, help="folder for <case>.h5")
     arguments = parser.parse_args()
-    native = reader(arguments.source, arguments.native)
+    native = unpacked(arguments.source, arguments.native)
     origin, found = read_origin(arguments.native), native.cases()
     cases = chosen_cases(arguments.source, found, origin.cases)
     mirrored = chosen_cases(arguments.source, found, origin.mirrored, "mirrored") if origin.mirrored else ()

@@ -2,7 +2,8 @@
 
 Archives (tar, zip, zip under the password that its owners publish) are unpacked beside their name within the bounds of
 `extraction.py`; every other file is linked, never copied, and nothing is written where it came from. Where the
-catalogue knows folders by the hash or number of their slices, it is compared; the hash is recorded.
+catalogue knows folders by the hash or number of their slices, it is compared; the hash is recorded. `SHA256SUMS` says
+what every file of the tree was (`unpacked.py` compares it).
 """
 
 import argparse
@@ -20,6 +21,7 @@ from universal_diffusion.preparation.contents import verified_contents
 from universal_diffusion.preparation.extraction import extract, is_archive, is_unused
 from universal_diffusion.preparation.folders import link, visible_tree, whole_folder
 from universal_diffusion.preparation.origin import ORIGIN, read_origin, write_origin
+from universal_diffusion.preparation.unpacked import write_tree_sums
 
 
 def unpack(
@@ -29,7 +31,7 @@ def unpack(
     contents: Mapping[str, str | None] = MappingProxyType({}),
     slices: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
-    """Make `output` the native tree of the files under `archives`, with their record.
+    """Make `output` the native tree of the files under `archives`, with their record and hashes.
 
     Args:
         password: of the archives, as their owners publish it.
@@ -53,6 +55,7 @@ def unpack(
                 link(archives / name, folder / name)
         found = verified_contents(folder, contents, published=origin.origin != "phantom", slices=slices)
         write_origin(folder, replace(origin, contents=found))
+        write_tree_sums(folder, origin)
 
 
 @one_line_errors

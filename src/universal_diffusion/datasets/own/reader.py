@@ -35,6 +35,9 @@ class OwnReader:
     def cases(self) -> tuple[str, ...]:
         return tuple(self.files)
 
+    def paths(self, case: str) -> tuple[Path, ...]:
+        return tuple(self.root / path for path in (self.files[case].image, *self.files[case].masks.values()))
+
     def read(self, case: str) -> Case:
         files = self.files[case]
         image, affine = _read_scan(self.root / files.image)

@@ -16,7 +16,6 @@ import pandas as pd
 from tqdm import tqdm
 
 from universal_diffusion.datasets.mirror import unmirrored
-from universal_diffusion.datasets.readers import reader
 from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.evaluation.scoring.cases import of_system, read_cases
 from universal_diffusion.evaluation.scoring.predictions import predictions_of
@@ -24,6 +23,7 @@ from universal_diffusion.evaluation.tables import NOTHING
 from universal_diffusion.files import write_text
 from universal_diffusion.preparation.origin import read_origin
 from universal_diffusion.preparation.splits import EVALUATED, SplitRow, read_splits, volumes_of
+from universal_diffusion.preparation.unpacked import unpacked
 from universal_diffusion.systems import system_of
 from universal_diffusion.targets import mask, target
 from universal_diffusion.viewer.layers import Column, Layer
@@ -51,7 +51,7 @@ REMARKS = {  # of an outcome of cases.csv: why scores are undefined
 
 def image_of(source: str, case: str, native: Path, grid: Grid) -> np.ndarray:
     """Hounsfield units (X, Y, Z) of a case in its native tree. Raises InputError unless they lie on `grid`."""
-    read = reader(source, native).read(case)
+    read = unpacked(source, native).read(case)
     if case in read_origin(native).mirrored:
         read = unmirrored(read)
     if read.image.shape != tuple(grid.shape) or not np.allclose(read.affine, grid.affine, atol=1e-3):

@@ -9,10 +9,13 @@ is listed apart. A name that the catalogue does not know is listed as unknown, a
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from universal_diffusion.datasets import catalogue, ircadb, layout
+from tqdm import tqdm
+
+from universal_diffusion.datasets import catalogue, layout
 from universal_diffusion.datasets.dicom import dicom_files, read_folder
 from universal_diffusion.errors import one_line_errors
 from universal_diffusion.preparation.quality.measure import write_table
@@ -25,6 +28,7 @@ from universal_diffusion.preparation.quality.structures import (
     UNKNOWN,
     Structure,
 )
+from universal_diffusion.preparation.unpacked import unpacked
 
 
 def structures(case: str, masks: Path, entry: catalogue.Entry) -> Iterator[Structure]:
@@ -52,8 +56,12 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="table to write")
     arguments = parser.parse_args()
     entry = catalogue.entry(SOURCE)
-    patients = ircadb.reader(entry, arguments.native).files
-    found = [one for case, (_, masks) in patients.items() for one in structures(case, masks, entry)]
+    native = unpacked(SOURCE, arguments.native)
+    found = []
+    for case in tqdm(native.cases(), desc="structures", unit="case", file=sys.stderr):
+        _, masks = native.paths(case)
+        native.check([masks])
+        found += structures(case, masks, entry)
     write_table(arguments.output, found, Structure)
 
 
