@@ -232,7 +232,7 @@ def test_table_1_counts_cases_structures_and_parts(published):
     assert rows.loc["amos", "public_cases"] == 300
     assert "masks of the 200 test CTs" in rows.loc["amos", "reason"]
     assert rows.loc["kits23", "licence"] == "CC BY-NC-SA 4.0"
-    assert msd["reason"] == "this study runs on 3 cases; 3 structures are annotated in them"
+    assert msd["reason"] == "this study runs on 3 cases; its cases hold 3 structures"
     assert list(rows.index)[-1] == "ircadb"
     assert pd.isna(rows.loc["ircadb", "paper_cases"])
     text = tables.markdown(table1.printed_table(rows.reset_index(), COHORT))

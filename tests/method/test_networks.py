@@ -199,7 +199,7 @@ def test_damaged_and_foreign_directories_are_refused(networks, tmp_path):
         load_bundle(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"[]", b'{"architecture": 1}', b"{"])
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[]", b'{"architecture": 1}', b"{", b"[" * 200_000])
 def test_card_that_is_none_is_refused(content, tmp_path):
     (tmp_path / CARD).write_bytes(content)
     with pytest.raises(InputError, match="is no model card"):

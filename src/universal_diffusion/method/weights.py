@@ -76,7 +76,7 @@ def load_card(directory: Path) -> dict:
     except FileNotFoundError:
         remedy = "give the directory of a trained model"
         raise InputError(path, "is no model card (it does not exist)", remedy) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(path, f"is no model card ({error})", _again(directory)) from None
     if not isinstance(card, dict) or not isinstance(card.get("architecture", {}), dict):
         raise InputError(path, "is no model card (no JSON object)", _again(directory))

@@ -104,8 +104,9 @@ def _draw_training(row: Sequence[Axes], log: pd.DataFrame, label: str, colour) -
 def _finish(losses: Axes, validation: Axes, waiting: Axes) -> None:
     """Scales that the lines decide: a loss with a continuous likelihood in it can be negative, as a band may show."""
     means = np.concatenate([line.get_ydata() for line in losses.lines])
-    losses.set(yscale="log", ylim=(means[means > 0].min() / 2, 2 * means.max()), ylabel="loss")
-    losses.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = means[means > 0].min() / 2, 2 * means.max()
+    losses.set(yscale="log", ylim=(low, high), ylabel="loss")
+    losses.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
     losses.yaxis.set_major_formatter("{x:g}")
     losses.yaxis.set_minor_formatter(NullFormatter())
     waiting.set(ylim=(0, 1.8 * waiting.get_ylim()[1]), ylabel="waiting for data, %")

@@ -97,9 +97,15 @@ def _union(names: Iterable[Iterable[str]]) -> set[str]:
 
 def _reason(known: Entry, cases: tuple[int | None, int], structures: tuple[int | None, int]) -> str:
     """Why the paper, the public set and this study differ; `cases` and `structures` are the public count and ours."""
-    fewer = f"this study runs on {cases[1]} cases" if cases[0] not in (cases[1], None) else ""
-    other = f"{structures[1]} structures are annotated in them" if structures[0] not in (structures[1], None) else ""
+    fewer = f"this study runs on {_counted(cases[1], 'case')}" if cases[0] not in (cases[1], None) else ""
+    other = (
+        f"its cases hold {_counted(structures[1], 'structure')}" if structures[0] not in (structures[1], None) else ""
+    )
     return "; ".join(filter(None, [known.reason, fewer, other]))
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}{'s' * (number != 1)}"
 
 
 def patients_by_organ(inventory: pd.DataFrame) -> str:
