@@ -36,7 +36,8 @@ accounting() {
 # The plugin's job step drops SLURM_CONF from the environment, so the files must be found in /etc/slurm.
 link() { for file in slurm gres cgroup slurmdbd; do [ ! -f "$folder/$file.conf" ] || ln -sf "$folder/$file.conf" "/etc/slurm/$file.conf"; done; }
 
-idle() { for _ in $(seq 60); do sinfo -h -o %T 2> /dev/null | grep -q idle && return; sleep 0.5; done; sinfo -R; return 1; }
+# A node that is back may have a job again at once; a star after its state says that it does not answer.
+serving() { for _ in $(seq 60); do sinfo -h -o %T 2> /dev/null | grep -qxE "idle|mixed|allocated" && return; sleep 0.5; done; sinfo; sinfo -R; return 1; }
 
 start() {
   if [ -L /etc/slurm/slurm.conf ]; then
@@ -69,7 +70,7 @@ start() {
   [[ " $* " != *" acct "* ]] || accounting
   slurmctld -c
   slurmd
-  idle
+  serving
 }
 
 end() {
@@ -102,7 +103,7 @@ case $action in
         end slurmd -KILL
         lose_jobs
         ;;
-      return) slurmd && idle ;;
+      return) slurmd && serving ;;
     esac
     ;;
 esac

@@ -149,17 +149,25 @@ def test_a_training_goes_on_after_a_more_urgent_job_and_a_failed_node(study, tro
     assert resumed(study, MODEL) > 0
 
 
-def test_two_processes_that_srun_starts_train_what_one_does(study, cluster):
-    """Each with half of the batch, on CPUs, with gloo between them."""
+def test_two_processes_train_what_one_does(study, cluster):
+    """Each with half of the batch, on CPUs, with gloo between them; srun starts both, or torchrun inside one task."""
     configuration = study.configure("longer.yaml", "mask_autoencoder", 30)
     srun = "'srun --nodes=1 --ntasks-per-node=2 --cpus-per-task=1 --kill-on-bad-exit=1'"
-    pair = {"gpu": 0, "mpi": "'srun'", "nodes": 1, "tasks_per_node": 2, "launcher": srun}
-    logs = []
-    for resources in ({}, pair):
+    torchrun = "'srun --overlap --ntasks=1 --cpus-per-task=2 torchrun --standalone --nproc-per-node=2 --no-python'"
+    pairs = [
+        {"gpu": 0, "mpi": "'srun'", "nodes": 1, "tasks_per_node": 2, "launcher": srun},
+        {"gpu": 0, "cpus_per_task": 2, "launcher": torchrun},
+    ]
+    logs, processes = [], []
+    for resources in ({}, *pairs):
         profile = study.profile(**{MODEL: resources})
         said = study.run("--configfile", configuration, "--forcerun", MODEL, "--", CARD, profile=profile)
-        logs.append(pd.DataFrame(study.study.rows(f"models/{MODEL}/log.csv")).drop(columns=["seconds", "wait_seconds"]))
+        rows = pd.DataFrame(study.study.rows(f"models/{MODEL}/log.csv")).drop(columns=["seconds", "wait_seconds"])
+        logs.append(rows.apply(pd.to_numeric))
+        (number,) = submitted(said)
+        processes.append((study.results / f"logs/{MODEL}.log").read_text())
+        assert ("NumTasks=2" in cluster.job(number)) == ("mpi" in resources)
     assert len(logs[0]) == 30
-    pd.testing.assert_frame_equal(*(log.apply(pd.to_numeric) for log in logs), rtol=LOSS_TOLERANCE)
-    (number,) = submitted(said)
-    assert "NumTasks=2" in cluster.job(number)
+    for log in logs[1:]:
+        pd.testing.assert_frame_equal(logs[0], log, rtol=LOSS_TOLERANCE)
+    print(processes)
