@@ -158,16 +158,16 @@ def test_two_processes_train_what_one_does(study, cluster):
         {"gpu": 0, "mpi": "'srun'", "nodes": 1, "tasks_per_node": 2, "launcher": srun},
         {"gpu": 0, "cpus_per_task": 2, "launcher": torchrun},
     ]
-    logs, processes = [], []
+    logs, together = [], []
     for resources in ({}, *pairs):
         profile = study.profile(**{MODEL: resources})
         said = study.run("--configfile", configuration, "--forcerun", MODEL, "--", CARD, profile=profile)
         rows = pd.DataFrame(study.study.rows(f"models/{MODEL}/log.csv")).drop(columns=["seconds", "wait_seconds"])
         logs.append(rows.apply(pd.to_numeric))
+        together.append("Starting with 2 processes" in (study.results / f"logs/{MODEL}.log").read_text())
         (number,) = submitted(said)
-        processes.append((study.results / f"logs/{MODEL}.log").read_text())
         assert ("NumTasks=2" in cluster.job(number)) == ("mpi" in resources)
+    assert together == [False, True, True]
     assert len(logs[0]) == 30
     for log in logs[1:]:
         pd.testing.assert_frame_equal(logs[0], log, rtol=LOSS_TOLERANCE)
-    print(processes)
