@@ -12,6 +12,7 @@ has those versions, only conda-forge can say.
 import asyncio
 import io
 import json
+import os
 import platform
 import re
 import sys
@@ -130,3 +131,4 @@ def build(channel: Path) -> None:
 
 if __name__ == "__main__":
     build(Path(sys.argv[1]))
+    os._exit(0)  # as in front.py

@@ -89,3 +89,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    sys.stdout.flush()
+    os._exit(0)  # py-rattler's threads outlive what was awaited, and crash in an interpreter that is shutting down

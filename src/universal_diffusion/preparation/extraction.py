@@ -29,6 +29,7 @@ HEADER = 2**18  # bytes of a tar's header (PAX records, a long name)
 METHODS = (pyzipper.ZIP_STORED, pyzipper.ZIP_DEFLATED)
 UNUSED = ("LABELLED_DICOM", "MESHES_VTK")  # of 3D-IRCADb: large, and every label is in MASKS_DICOM too
 BY_HAND = "unpack it by hand (7z x) and give the folder as a `local` source"
+AGAIN = "fetch it again"
 DISTRUST = "do not trust it: fetch it again from its owner"
 DAMAGED = (
     pyzipper.BadZipFile,
@@ -49,11 +50,12 @@ DAMAGED = (
 
 @dataclass
 class Budget:
-    """The bytes and files that an archive and everything inside it may still expand to."""
+    """The bytes and files that an archive and everything inside it may still expand to, and what to do if damaged."""
 
     archive: Path
     bytes: int
     members: int
+    again: str
 
     def spend(self, count: int) -> None:
         """Take so many bytes. Raises InputError when they exceed the bound."""
@@ -88,13 +90,13 @@ def is_unused(name: str) -> bool:
     return hidden or any(part.removesuffix(".zip") in UNUSED for part in parts)
 
 
-def extract(archive: Path, folder: Path, password: str | None) -> None:
-    """Unpack `archive` and the archives inside it into `folder`.
+def extract(archive: Path, folder: Path, password: str | None, again: str = AGAIN) -> None:
+    """Unpack `archive` and the archives inside it into `folder`; `again` says how to get a damaged one anew.
 
     Raises:
         InputError: it is damaged, locked under another password, reaches out of `folder` or exceeds the bounds.
     """
-    budget = Budget(archive, EXPANSION * archive.stat().st_size + ALLOWANCE, MEMBERS)
+    budget = Budget(archive, EXPANSION * archive.stat().st_size + ALLOWANCE, MEMBERS, again)
     _expand(archive, folder, password, budget, NESTING)
 
 
@@ -106,7 +108,7 @@ def _expand(archive: Path, folder: Path, password: str | None, budget: Budget, n
         members = (_unzip if archive.name.endswith(".zip") else _untar)(archive, folder, password, budget)
     except DAMAGED as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(": ")  # tarfile tells of every method
-        raise InputError(where, f"is truncated or damaged ({reason})", "fetch it again") from None
+        raise InputError(where, f"is truncated or damaged ({reason})", budget.again) from None
     except OSError as error:
         problem = f"could not be unpacked ({error.strerror})"
         raise InputError(where, problem, "check the disk and its permissions") from None

@@ -47,15 +47,25 @@ def unpack(
         for name in tqdm(visible_tree(archives), desc="unpack", unit="file", file=sys.stderr):
             if is_unused(str(name)) or name.name == ORIGIN:
                 continue
-            if not (archives / name).exists():
-                raise InputError(archives / name, "is a link to a file that is gone", "put it back, or `acquire` again")
+            path = archives / name
+            if not path.exists():
+                raise InputError(path, "is a link to a file that is gone", "put it back, or `acquire` again")
             if is_archive(name):
-                extract(archives / name, folder / name.parent, password)
+                extract(path, folder / name.parent, password, _again(path, archives, origin.origin))
             else:
-                link(archives / name, folder / name)
+                link(path, folder / name)
         found = verified_contents(folder, contents, published=origin.origin != "phantom", slices=slices)
         write_origin(folder, replace(origin, contents=found))
         write_tree_sums(folder, origin)
+
+
+def _again(archive: Path, archives: Path, origin: str) -> str:
+    """How a damaged archive is had anew."""
+    if origin == "phantom":
+        return f"delete {archives} and run again: rule `phantom_archive` writes it"
+    if origin == "download":
+        return f"delete {archive.resolve()} and {archives} and run again: rule `acquire` fetches it"
+    return f"put a whole {archive.resolve()} in its place, delete {archives} and run again: rule `acquire` takes it"
 
 
 @one_line_errors
