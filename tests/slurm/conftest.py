@@ -79,10 +79,14 @@ class SlurmStudy:
         self._shipped = yaml.safe_load((study.project.folder / "workflow/profiles/slurm/profile.yaml").read_text())
 
     def configure(self, name: str, section: str, steps: int) -> str:
-        """Write the study's configuration with another number of steps of a training into file `name`."""
+        """Write the study's configuration with another number of steps of a training into file `name`.
+
+        It writes a checkpoint every second, for a slow machine gets to few steps in the minute that it is given.
+        """
         folder = self.study.project.folder
         configuration = yaml.safe_load((folder / "smallest.yaml").read_text())
-        configuration[section]["training"] |= {"steps": steps, "validate_every": steps}
+        often = {"checkpoint_minutes": 1 / 60}
+        configuration[section]["training"] |= {"steps": steps, "validate_every": steps} | often
         (folder / name).write_text(yaml.safe_dump(configuration))
         return name
 
