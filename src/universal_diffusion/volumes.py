@@ -20,8 +20,7 @@ import h5py
 import numpy as np
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.files import whole_file
-from universal_diffusion.hdf5_seal import BLOCK, check_seal, seal
+from universal_diffusion.hdf5_seal import check_seal, sealed_file
 from universal_diffusion.label_codes import encode, slice_counts
 from universal_diffusion.native_hu import BINS
 from universal_diffusion.targets import Target
@@ -89,10 +88,8 @@ def write_volume(path: Path, volume: Volume) -> None:
     """
     if volume.image.min() < 0 or volume.image.max() > 1:
         raise ValueError(f"the image of {volume.source} {volume.case} leaves [0, 1]")
-    with whole_file(path) as partial:
-        with h5py.File(partial, "w", libver="v112", track_order=False, userblock_size=BLOCK) as file:
-            _write(file, volume)
-        seal(partial)
+    with sealed_file(path) as file:
+        _write(file, volume)
 
 
 def _write(file: h5py.File, volume: Volume) -> None:

@@ -6,6 +6,7 @@ must be what was written, or an InputError that names the file and what remakes 
 """
 
 import hashlib
+import resource
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -36,6 +37,8 @@ from universal_diffusion.method.weights import (
 )
 from universal_diffusion.preparation.splits import SplitRow, read_splits, write_splits
 from universal_diffusion.segmentation.outputs.nifti_output import write_map, write_mask
+from universal_diffusion.segmentation.sampling.engine import SlabMaps
+from universal_diffusion.segmentation.sampling.slab_file import MAXIMUM, SlabFile, write_slab
 from universal_diffusion.systems import system_of
 from universal_diffusion.targets import bits
 from universal_diffusion.training.checkpoints import CHECKPOINT, Checkpoint, Progress
@@ -129,6 +132,17 @@ def pretrained(folder: Path) -> Stored:
     return Stored(at / "clip_text.safetensors", read, "rule `pretrained` remakes it")
 
 
+def slab_file(folder: Path) -> Stored:
+    def read() -> object:
+        file = SlabFile(path)
+        file.check()
+        return plain([file.voxels, [file.levels(kind, row, slice(None)) for kind in MAXIMUM for row in range(3)]])
+
+    path = folder / "slab_00000_004.h5"
+    write_slab(path, slab())
+    return Stored(path, read, "delete it and segment the CT again")
+
+
 class Learning:
     """As much of a task as a checkpoint asks for."""
 
@@ -201,6 +215,7 @@ KINDS = {
     "mask": lambda folder: prediction(folder, f"{PREDICTED}.nii.gz"),
     "mean": lambda folder: prediction(folder, f"{PREDICTED}_mean.nii.gz"),
     "variance": lambda folder: prediction(folder, f"{PREDICTED}_variance.nii.gz"),
+    "slab": slab_file,
     "sums of a shard": lambda folder: prediction(folder, SUMS),
     "table": table,
     "splits": splits,
@@ -287,6 +302,31 @@ def test_zeros_in_the_place_of_a_chunk_are_told(tmp_path, name):
         file.write(bytes(chunk.size))
     with pytest.raises(InputError, match="rule `harmonise`"):
         made.read()
+
+
+def slab() -> SlabMaps:
+    maps = np.random.default_rng(0).random((3, 40, 40, 4)).astype(np.float32)
+    maps[..., 1] = 0
+    return SlabMaps(0, maps, maps / 4, np.arange(6).reshape(3, 2))
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: write_volume(path, volume()), lambda path: write_slab(path, slab())], ids=["volume", "slab"]
+)
+def test_a_disk_that_is_full_after_any_byte_is_told_and_leaves_nothing(tmp_path, write):
+    path = tmp_path / f"{CASE}.h5"
+    write(path)
+    size = path.stat().st_size
+    path.unlink()
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in [*range(0, size, 97), size - 1]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                write(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_missing_at_the_end_of_a_table_are_told(tmp_path):

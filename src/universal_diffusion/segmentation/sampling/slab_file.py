@@ -1,8 +1,8 @@
 """One finished slab as a file.
 
 Mean and variance are kept as 16-bit levels, of 1 / 65535 and of 0.25 / 65535: both are off by half a level at most, and
-a mean is at least 0.5 after as it was before. Every slice of a target is a chunk with a checksum, and so are the counts
-of voxels; what is 0 in all of a slice takes no room.
+a mean is at least 0.5 after as it was before. Every slice of a target is a chunk; what is 0 in all of a slice takes no
+room. A run that goes on compares the slabs it finds with their seals (`hdf5_seal`).
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from universal_diffusion.errors import InputError
-from universal_diffusion.files import whole_file
+from universal_diffusion.hdf5_seal import check_seal, sealed_file
 from universal_diffusion.segmentation.sampling.engine import SlabMaps
 
 LEVELS = 65535
@@ -38,21 +38,17 @@ class SlabFile:
             raise self._damaged(error) from None
 
     def check(self) -> None:
-        """Raise InputError unless every chunk has the checksum it was written with."""
-        try:
-            for levels in self._levels.values():
-                for row in range(len(levels)):
-                    levels[row]
-        except OSError as error:
-            raise self._damaged(error) from None
+        """Raise InputError unless the file is what it was when it was written, to the bit."""
+        if not check_seal(self.path):
+            raise self._damaged("its content has another SHA-256 than its first line says")
 
-    def _damaged(self, error: Exception) -> InputError:
-        return InputError(self.path, f"is no whole slab ({error})", "delete it and segment the CT again")
+    def _damaged(self, why: object) -> InputError:
+        return InputError(self.path, f"is no whole slab ({why})", "delete it and segment the CT again")
 
 
 def write_slab(path: Path, slab: SlabMaps) -> None:
     """Write a slab whole or not at all; equal slabs give equal bytes."""
-    with whole_file(path) as partial, h5py.File(partial, "w", libver="v112") as file:
+    with sealed_file(path) as file:
         file.create_dataset("voxels", data=slab.voxels, chunks=slab.voxels.shape, fletcher32=True, track_times=False)
         for name, maximum in MAXIMUM.items():
             _write_levels(file, name, getattr(slab, name), maximum)

@@ -23,7 +23,7 @@ from universal_diffusion.segmentation.sampling.store_folder import BATCH, IDENTI
 from universal_diffusion.targets import target
 from universal_diffusion.volumes import Grid
 
-FORMAT = 2
+FORMAT = 3
 OPEN_SLABS = 64
 
 
