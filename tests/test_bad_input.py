@@ -29,6 +29,8 @@ from universal_diffusion.checksums import SUMS, hashes, write_sums
 from universal_diffusion.method.bundle import Networks, build_autoencoder, build_denoiser
 from universal_diffusion.method.weights import save_model
 from universal_diffusion.phantom.write import write
+from universal_diffusion.preparation.origin import read_origin
+from universal_diffusion.preparation.unpack import write_tree_sums
 from universal_diffusion.settings import Diffusion, Phantom
 
 PREPARATION = json.dumps({"spacing_mm": [10, 10, 12], "hu_window": [-175, 250], "patch": 32})
@@ -256,6 +258,7 @@ def test_native_nifti(native, tmp_path, refusal, part, damage, problem):
     tree = shutil.copytree(native / "msd09", tmp_path / "msd 09")
     path = tree / "Task09_Spleen" / f"{part}sTr" / "spleen_6.nii.gz"
     damage(path)
+    publish(tree)
     others = tmp_path / "volumes/btcv/1-of-1/img0001.h5"
     others.parent.mkdir(parents=True)
     others.write_bytes(b"made before")
@@ -263,6 +266,12 @@ def test_native_nifti(native, tmp_path, refusal, part, damage, problem):
     assert_says(refusal("preparation.harmonise", *harmonise("msd09", tree, output)), path, problem)
     assert [path.name for path in output.iterdir()] == ["spleen_2.h5"]
     assert others.read_bytes() == b"made before"
+
+
+def publish(tree: Path) -> None:
+    """As if the files came out of their archive as they are now."""
+    (tree / SUMS).unlink()
+    write_tree_sums(tree, read_origin(tree))
 
 
 def harmonise(source: str, tree: Path, output: Path) -> tuple:
@@ -313,6 +322,7 @@ def test_native_dicom(native, tmp_path, refusal, damage, problem):
     tree = shutil.copytree(native / "ircadb", tmp_path / "ircadb")
     folder = next(tree.rglob("3Dircadb1.1/**/PATIENT_DICOM/image_1")).parent
     damage(sorted(folder.iterdir(), key=lambda path: int(path.name.split("_")[1])))
+    publish(tree)
     line = refusal("preparation.harmonise", *harmonise("ircadb", tree, tmp_path / "out"))
     assert_says(line, folder, problem)
     assert not list((tmp_path / "out").iterdir())

@@ -13,7 +13,7 @@ from universal_diffusion.datasets.catalogue import entry
 from universal_diffusion.preparation.origin import Origin
 from universal_diffusion.preparation.quality.ircadb import structures
 from universal_diffusion.preparation.quality.structures import patients_by_target, read_structures
-from universal_diffusion.preparation.unpacked import write_tree_sums
+from universal_diffusion.preparation.unpack import write_tree_sums
 
 # Who is annotated for what, read from structures.csv by eye; "kidneys" of patient 3 are both.
 ANNOTATED = {

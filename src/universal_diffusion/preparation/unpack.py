@@ -15,13 +15,13 @@ from types import MappingProxyType
 
 from tqdm import tqdm
 
+from universal_diffusion.checksums import hashes, write_sums
 from universal_diffusion.datasets.own.source import entry_of
 from universal_diffusion.errors import InputError, one_line_errors
 from universal_diffusion.preparation.contents import verified_contents
 from universal_diffusion.preparation.extraction import extract, is_archive, is_unused
 from universal_diffusion.preparation.folders import link, visible_tree, whole_folder
-from universal_diffusion.preparation.origin import ORIGIN, read_origin, write_origin
-from universal_diffusion.preparation.unpacked import write_tree_sums
+from universal_diffusion.preparation.origin import ORIGIN, Origin, read_origin, write_origin
 
 
 def unpack(
@@ -57,6 +57,14 @@ def unpack(
         found = verified_contents(folder, contents, published=origin.origin != "phantom", slices=slices)
         write_origin(folder, replace(origin, contents=found))
         write_tree_sums(folder, origin)
+
+
+def write_tree_sums(folder: Path, origin: Origin) -> None:
+    """Write the hashes of all files of a native tree; links keep that which their file was acquired with."""
+    acquired = {file.name: file.sha256 for file in origin.files}
+    names = {name.as_posix() for name in visible_tree(folder) if name.name != ORIGIN}
+    links = {name: acquired[name] for name in names & acquired.keys() if (folder / name).is_symlink()}
+    write_sums(folder, links | hashes(folder, (folder / name for name in names - links.keys())))
 
 
 def _again(archive: Path, archives: Path, origin: str) -> str:

@@ -9,21 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from universal_diffusion.checksums import hashes, read_sums, write_sums
+from universal_diffusion.checksums import read_sums
 from universal_diffusion.datasets.base import Case, Reader
 from universal_diffusion.datasets.readers import reader
 from universal_diffusion.errors import InputError
 from universal_diffusion.files import sha256
 from universal_diffusion.preparation.folders import visible_tree
-from universal_diffusion.preparation.origin import ORIGIN, Origin
-
-
-def write_tree_sums(folder: Path, origin: Origin) -> None:
-    """Write the hashes of all files of a native tree; links keep that which their file was acquired with."""
-    acquired = {file.name: file.sha256 for file in origin.files}
-    names = {name.as_posix() for name in visible_tree(folder) if name.name != ORIGIN}
-    links = {name: acquired[name] for name in names & acquired.keys() if (folder / name).is_symlink()}
-    write_sums(folder, links | hashes(folder, (folder / name for name in names - links.keys())))
 
 
 @dataclass(frozen=True)
