@@ -319,7 +319,7 @@ def test_a_disk_that_is_full_after_any_byte_is_told_and_leaves_nothing(tmp_path,
     size = path.stat().st_size
     path.unlink()
     before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for room in [*range(0, size, 97), size - 1]:
+    for room in [*range(0, size, size // 60), size - 1]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
         try:
             with pytest.raises(OSError, match="File too large"):

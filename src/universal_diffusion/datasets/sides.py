@@ -2,7 +2,8 @@
 
 Counting components goes wrong on patients with one kidney, a horseshoe kidney, or a speck of label. Here each
 component is judged by its place relative to the patient's mid-line: the spine. RAS world coordinates grow towards the
-patient's right, so what lies beyond the mid-line in x is right.
+patient's right, so what lies beyond the mid-line in x is right. The mid-line is upright: grids may be oblique as they
+like, but a patient who lies more than some 10 degrees askew may have the edge of an adrenal gland on the wrong side.
 """
 
 from pathlib import Path
