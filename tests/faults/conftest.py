@@ -20,15 +20,8 @@ APART = ("logs/*", "benchmarks/*", "models/*/tensorboard/*", "models/*/pictures/
 # What two undisturbed runs do not share either, because it tells times, machine or folder: only looked for.
 TELLS_TIME = (
     *("models/*/log.csv*", "models/*/README.md", "figures/training.*", "tables/cost.*", "tables/sampling_seconds.*"),
-    *(
-        "figures/sampling_seconds.*",
-        "scores/sampling_seconds.csv*",
-        "claims*",
-        "report.html",
-        "seal.json",
-        "provenance.json",
-        "machine.json",
-    ),
+    *("figures/sampling_seconds.*", "scores/sampling_seconds.csv*", "claims*", "report.html"),
+    *("seal.json", "provenance.json", "machine.json"),
 )
 NOT_YET = (".partial-", ".unfinished-", "last.safetensors", "log.partial.csv")  # names that say: not whole yet
 COLUMNS = ["fault", "hurt", "times", "survived", "detected", "harmless", "silent", "minutes"]
