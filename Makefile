@@ -3,7 +3,7 @@
 # make test    every test but those that need conda
 # make test-conda  the smallest study with --use-conda, from a channel on disk
 # make test-faults  the smallest study killed, starved of disk and fed damaged files; writes the counts of docs/reliability.md
-# make test-slurm  the smallest study on a SLURM of one node that is started for it, as root (packages: docs/slurm.md)
+# make test-slurm  the smallest study on a SLURM of two nodes that is started for it, as root (packages: docs/slurm.md)
 # make fuzz    files from strangers, changed for FUZZ_SECONDS of each kind; ends at the first fault (docs/security.md)
 # make lint    formatting and lint of the library and the workflow
 # make env     only the environment that the others build when it is missing or out of date
@@ -20,7 +20,7 @@ sample: env
 	$(BIN)/snakemake --cores all --configfile config/sample.yaml
 
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-conda: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m conda tests/conda

@@ -1,6 +1,6 @@
 """What the fault harness shares: one undisturbed study, copies of it to hurt, and the table of counts that it writes.
 
-Opt-in (`make test-faults`): it runs studies and kills them for about half an hour on two idle cores.
+Opt-in (`make test-faults`): it runs studies and kills them for half an hour on two idle cores.
 """
 
 import csv
@@ -154,7 +154,7 @@ def different() -> Callable[[FaultStudy, dict[str, str]], list[str]]:
 def counted(project_root) -> Iterator[Callable[..., None]]:
     """Takes a row of counts; at the end docs/faults.csv and the table in docs/reliability.md have them."""
     rows = {}
-    yield lambda fault, **counts: rows.update({fault: {"fault": fault} | counts})
+    yield lambda fault, **counts: rows.update({fault: {"fault": fault, "minutes": ""} | counts})
     path = project_root / "docs/faults.csv"
     if path.exists():
         with path.open(encoding="utf-8", newline="") as file:

@@ -1,8 +1,8 @@
 #!/bin/bash
-# One-node SLURM on loopback, as root, for tests. Needs Debian's slurmctld slurmd slurm-client munge, for accounting slurmdbd mariadb-server too.
+# A SLURM of two nodes on loopback, as root, for tests. Needs Debian's slurmctld slurmd slurm-client munge, for accounting slurmdbd mariadb-server too.
 #   cluster.sh start FOLDER [acct] [cgroup]   acct: sacct works; cgroup: memory is enforced (cgroup v1)
 #   cluster.sh stop FOLDER                    ends what `start` began, by the process ids it noted
-#   cluster.sh node FOLDER fail|return        the node loses its power (slurmd and all jobs' processes), or is back
+#   cluster.sh node FOLDER fail|return        the first node loses its power (slurmd and all jobs' processes), or is back
 set -euo pipefail
 export PATH="$PATH:/usr/sbin:/sbin"
 here=$(cd "$(dirname "$0")" && pwd)
@@ -37,7 +37,15 @@ accounting() {
 link() { for file in slurm gres cgroup slurmdbd; do [ ! -f "$folder/$file.conf" ] || ln -sf "$folder/$file.conf" "/etc/slurm/$file.conf"; done; }
 
 # A node that is back may have a job again at once; a star after its state says that it does not answer.
-serving() { for _ in $(seq 60); do sinfo -h -o %T 2> /dev/null | grep -qxE "idle|mixed|allocated" && return; sleep 0.5; done; sinfo; sinfo -R; return 1; }
+serving() {
+  for _ in $(seq 60); do
+    [ "$(sinfo -h -N -o "%N %T" 2> /dev/null | sort -u | grep -cE " (idle|mixed|allocated)$")" != 2 ] || return 0
+    sleep 0.5
+  done
+  sinfo
+  sinfo -R
+  return 1
+}
 
 start() {
   if [ -L /etc/slurm/slurm.conf ]; then
@@ -47,7 +55,7 @@ start() {
     echo "error: this machine has a SLURM of its own (/etc/slurm/slurm.conf)" >&2
     exit 1
   fi
-  mkdir -p "$folder"/{state,spool,log,run,munge,db} /run/munge /etc/slurm
+  mkdir -p "$folder"/{state,spool/{"$host","$host-2"},log,run,munge,db} /run/munge /etc/slurm
   chmod 700 "$folder/munge" "$folder/log"
   chmod 755 "$folder" "$folder/run" /run/munge
   fill "$here/slurm.conf.in" > "$folder/slurm.conf"
@@ -69,14 +77,14 @@ start() {
   link
   [[ " $* " != *" acct "* ]] || accounting
   slurmctld -c
-  slurmd
+  for node in "$host" "$host-2"; do slurmd -N "$node"; done
   serving
 }
 
-end() {
+end() { # PROGRAM NAME-OF-PID-FILE [SIGNAL]
   local pid
-  pid=$(cat "$folder/run/$1.pid" 2> /dev/null) || return 0
-  [ "$(ps -o comm= -p "$pid")" != "$1" ] || { kill "${2:--TERM}" "$pid"; tail --pid="$pid" -f /dev/null; }
+  pid=$(cat "$folder/run/$2.pid" 2> /dev/null) || return 0
+  [ "$(ps -o comm= -p "$pid")" != "$1" ] || { kill "${3:--TERM}" "$pid"; tail --pid="$pid" -f /dev/null; }
 }
 
 # Every process that runs for a job; steps' keepers (slurmstepd) outlive slurmd.
@@ -87,23 +95,23 @@ below() { local child; for child in $(pgrep -P "$1"); do echo "$child"; below "$
 case $action in
   start) start "$@" ;;
   stop)
-    end slurmd
+    for node in "$host" "$host-2"; do end slurmd "slurmd.$node"; done
     lose_jobs
-    for daemon in slurmctld slurmdbd mariadbd munged; do end $daemon; done
+    for daemon in slurmctld slurmdbd mariadbd munged; do end $daemon $daemon; done
     for file in slurm gres cgroup slurmdbd; do
       if [ "$(readlink "/etc/slurm/$file.conf")" = "$folder/$file.conf" ]; then rm "/etc/slurm/$file.conf"; fi
     done
     for controller in freezer cpuset memory; do
-      find "/sys/fs/cgroup/$controller/slurm_$host" -depth -type d -exec rmdir {} \; 2> /dev/null || true
+      find "/sys/fs/cgroup/$controller/slurm_$host" "/sys/fs/cgroup/$controller/slurm_$host-2" -depth -type d -exec rmdir {} \; 2> /dev/null || true
     done
     ;;
   node)
     case $1 in
       fail)
-        end slurmd -KILL
+        end slurmd "slurmd.$host" -KILL
         lose_jobs
         ;;
-      return) slurmd && serving ;;
+      return) slurmd -N "$host" && serving ;;
     esac
     ;;
 esac

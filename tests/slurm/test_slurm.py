@@ -19,9 +19,10 @@ pytestmark = pytest.mark.slurm
 CUT, CUT_STEPS = "segresnet", 2500  # more than a minute of steps on the fastest machine
 MODEL = "coarser_mask_autoencoder"  # what comes after it is not asked for
 CARD = f"results/smallest/models/{MODEL}/card.json"
+STEPS = 30
 PATIENCE_S = 240
 NODE_AWAY_S = 5
-LOSS_TOLERANCE = 1e-3  # relative: two processes add up gradients in another order
+LOSS_TOLERANCE = 1e-3  # relative: several processes add up gradients in another order
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +35,17 @@ def cluster(start_cluster):
 
 @pytest.fixture(scope="module")
 def whole(cluster, slurm_study):
-    """The study when all of it has run, what Snakemake said, and what SLURM says of every job.
+    """The study when all of it has run, the losses of MODEL, what Snakemake said, what SLURM says of every job.
 
     One job asks for less memory than it needs, a training for a minute (then two, then an hour) and no warning.
     """
     study = slurm_study()
     study.edit("workflow/rules/harmonise.smk", "rule overlays:", "escalating(8000)", "escalating(250)")
     study.configure("smallest.yaml", "baseline", CUT_STEPS)
+    study.configure("smallest.yaml", "mask_autoencoder", STEPS)
     short = {"runtime": "attempt if attempt < 3 else 60", "slurm_extra": "''"}
     said = study.run(profile=study.profile(**{CUT: short}))
-    return study, said, [cluster.job(number) for number in submitted(said)]
+    return study, losses(study), said, [cluster.job(number) for number in submitted(said)]
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,12 @@ def of(rule: str, jobs: list[str], what: str) -> list[str]:
     return [re.search(what, told)[1] for told in jobs if f"Comment=rule_{rule} " in told]
 
 
+def losses(study) -> pd.DataFrame:
+    """The log of MODEL's training, without what it says of time."""
+    rows = pd.DataFrame(study.study.rows(f"models/{MODEL}/log.csv")).drop(columns=["seconds", "wait_seconds"])
+    return rows.apply(pd.to_numeric)
+
+
 def resumed(study, model: str) -> int:
     """The step that a training went on from at last; its log must have every step once."""
     steps = [int(row["step"]) for row in study.study.rows(f"models/{model}/log.csv")]
@@ -76,7 +84,7 @@ def resumed(study, model: str) -> int:
 
 
 def test_the_whole_study_runs_through_the_profile(whole):
-    study, said, jobs = whole
+    study, _, said, jobs = whole
     assert (study.results / "claims.md").stat().st_size > 0
     assert (study.results / "report.html").stat().st_size > 0
     accounts = subprocess.run(["sacct"], capture_output=True)
@@ -149,25 +157,28 @@ def test_a_training_goes_on_after_a_more_urgent_job_and_a_failed_node(study, tro
     assert resumed(study, MODEL) > 0
 
 
-def test_two_processes_train_what_one_does(study, cluster):
-    """Each with half of the batch, on CPUs, with gloo between them; srun starts both, or torchrun inside one task."""
-    configuration = study.configure("longer.yaml", "mask_autoencoder", 30)
-    srun = "'srun --nodes=1 --ntasks-per-node=2 --cpus-per-task=1 --kill-on-bad-exit=1'"
-    torchrun = "'srun --overlap --ntasks=1 --cpus-per-task=2 torchrun --standalone --nproc-per-node=2 --no-python'"
-    pairs = [
-        {"gpu": 0, "mpi": "'srun'", "nodes": 1, "tasks_per_node": 2, "launcher": srun},
-        {"gpu": 0, "cpus_per_task": 2, "launcher": torchrun},
-    ]
-    logs, together = [], []
-    for resources in ({}, *pairs):
-        profile = study.profile(**{MODEL: resources})
-        said = study.run("--configfile", configuration, "--forcerun", MODEL, "--", CARD, profile=profile)
-        rows = pd.DataFrame(study.study.rows(f"models/{MODEL}/log.csv")).drop(columns=["seconds", "wait_seconds"])
-        logs.append(rows.apply(pd.to_numeric))
-        together.append("Starting with 2 processes" in (study.results / f"logs/{MODEL}.log").read_text())
-        (number,) = submitted(said)
-        assert ("NumTasks=2" in cluster.job(number)) == ("mpi" in resources)
-    assert together == [False, True, True]
-    assert len(logs[0]) == 30
-    for log in logs[1:]:
-        pd.testing.assert_frame_equal(logs[0], log, rtol=LOSS_TOLERANCE)
+SRUN = "srun --nodes={nodes} --ntasks-per-node={each} --cpus-per-task={cpus} --kill-on-bad-exit=1"
+TORCHRUN = "torchrun --nnodes=2 --nproc-per-node=2 --rdzv-backend=c10d --rdzv-endpoint=$(hostname):29500 --no-python"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "launcher"),
+    [
+        (1, SRUN.format(nodes=1, each=2, cpus=1)),
+        (2, SRUN.format(nodes=2, each=2, cpus=1)),
+        (2, f"{SRUN.format(nodes=2, each=1, cpus=2)} {TORCHRUN}"),
+    ],
+    ids=["srun on one node", "srun on two nodes", "torchrun on two nodes"],
+)
+def test_several_processes_train_what_one_does(study, whole, cluster, nodes, launcher):
+    """Two on each node share the batch, on CPUs, with gloo between them; srun starts them, or a torchrun per node."""
+    resources = {"gpu": 0, "mpi": "'srun'", "nodes": nodes, "tasks_per_node": 2, "launcher": repr(launcher)}
+    profile = study.profile(**{MODEL: resources | {"slurm_partition": "'both'"}})
+    said = study.run("--forcerun", MODEL, "--", CARD, profile=profile)
+    log = (study.results / f"logs/{MODEL}.log").read_text()
+    assert f"Starting with {2 * nodes} processes" in log
+    (number,) = submitted(said)
+    assert f"NumNodes={nodes} NumCPUs={2 * nodes} NumTasks={2 * nodes} " in cluster.job(number)
+    alone = whole[1]
+    assert len(alone) == STEPS
+    pd.testing.assert_frame_equal(alone, losses(study), rtol=LOSS_TOLERANCE)

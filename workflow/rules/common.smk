@@ -274,6 +274,7 @@ def modules(step):
     return sorted(map(str, found))
 
 
+@cache
 def module_file(name):
     """The source of a module, or None for a name that is not one (say, a function of a module)."""
     path = LIBRARY.joinpath(*name.split("."))
