@@ -90,7 +90,7 @@ class SlurmStudy:
 
     def profile(self, account: bool = False, **rules: dict) -> str:
         """The folder of a profile that polls often, with other resources for some rules."""
-        profile = deepcopy(self._shipped) | {"slurm-init-seconds-before-status-checks": 2, "latency-wait": 10}
+        profile = deepcopy(self._shipped) | {"slurm-init-seconds-before-status-checks": 5, "latency-wait": 10}
         if not account:
             del profile["default-resources"]["slurm_account"]
         for rule, resources in rules.items():
