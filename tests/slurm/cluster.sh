@@ -60,9 +60,10 @@ start() {
   chmod 755 "$folder" "$folder/run" /run/munge
   fill "$here/slurm.conf.in" > "$folder/slurm.conf"
   printf 'NodeName=%s Name=gpu Type=h200 File=%s\n' "$host" /dev/null "$host" /dev/zero "$host" /dev/full "$host" /dev/urandom > "$folder/gres.conf"
+  echo CgroupPlugin=cgroup/v1 > "$folder/cgroup.conf" # that of v2, which slurmd chooses by itself, asks for systemd even where it has nothing to do
   if [[ " $* " == *" cgroup "* ]]; then
     printf 'ProctrackType=proctrack/cgroup\nTaskPlugin=task/cgroup\n' >> "$folder/slurm.conf"
-    printf 'CgroupAutomount=yes\nCgroupPlugin=cgroup/v1\nConstrainRAMSpace=yes\n' > "$folder/cgroup.conf"
+    printf 'CgroupAutomount=yes\nConstrainRAMSpace=yes\n' >> "$folder/cgroup.conf"
   else
     printf 'ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\n' >> "$folder/slurm.conf"
   fi
