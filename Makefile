@@ -19,8 +19,9 @@ study: env
 sample: env
 	$(BIN)/snakemake --cores all --configfile config/sample.yaml
 
+# The longest tests, two whole studies, begin first.
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/studies tests
 
 test-conda: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m conda tests/conda
