@@ -21,7 +21,7 @@ sample: env
 
 # The longest tests, two whole studies, begin first.
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/studies tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder tests/studies tests
 
 test-conda: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m conda tests/conda
