@@ -68,15 +68,11 @@ class SlurmStudy:
         self.results = study.results
         self._shipped = yaml.safe_load((study.project.folder / "workflow/profiles/slurm/profile.yaml").read_text())
 
-    def configure(self, name: str, section: str, steps: int) -> str:
-        """Write the study's configuration with another number of steps of a training into file `name`.
-
-        It writes a checkpoint every second, for a slow machine gets to few steps in the minute that it is given.
-        """
+    def configure(self, name: str, section: str, steps: int, **training: float) -> str:
+        """Write the study's configuration with other settings of one section's training into file `name`."""
         folder = self.study.project.folder
         configuration = yaml.safe_load((folder / "smallest.yaml").read_text())
-        often = {"checkpoint_minutes": 1 / 60}
-        configuration[section]["training"] |= {"steps": steps, "validate_every": steps} | often
+        configuration[section]["training"] |= {"steps": steps, "validate_every": steps} | training
         (folder / name).write_text(yaml.safe_dump(configuration))
         return name
 

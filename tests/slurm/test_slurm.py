@@ -36,11 +36,12 @@ def cluster(start_cluster):
 def whole(cluster, slurm_study):
     """The study when all of it has run, the losses of MODEL, what Snakemake said, what SLURM says of every job.
 
-    One job asks for less memory than it needs, a training for a minute (then two, then an hour) and no warning.
+    One job asks for less memory than it needs, a training for a minute (then two, then an hour) and no warning; it
+    writes a checkpoint every second, for a slow machine gets to few steps in that minute.
     """
     study = slurm_study()
     study.edit("workflow/rules/harmonise.smk", "rule overlays:", "escalating(8000)", "escalating(250)")
-    study.configure("smallest.yaml", "baseline", CUT_STEPS)
+    study.configure("smallest.yaml", "baseline", CUT_STEPS, checkpoint_minutes=1 / 60)
     study.configure("smallest.yaml", "mask_autoencoder", STEPS)
     short = {"runtime": "attempt if attempt < 3 else 60", "slurm_extra": "''"}
     said = study.run(profile=study.profile(**{CUT: short}))
@@ -116,7 +117,10 @@ def test_a_job_out_of_memory_gets_more(study, whole):
 
 @pytest.fixture(scope="module")
 def troubled(study, cluster):
-    """One training whose GPU is taken for a more urgent job, and whose node then fails and comes back."""
+    """One training whose GPU is taken for a more urgent job, and whose node then fails and comes back.
+
+    It writes no checkpoint by the clock before minutes are over: it goes on from what it kept at the SIGTERM.
+    """
     events = study.results / "models" / MODEL / "tensorboard"
     known = set(events.glob("*"))
     met = []
