@@ -16,7 +16,7 @@ import torch
 from universal_diffusion.training import denoiser
 
 KILLS = 20
-STEPS = 40
+STEPS = 24
 PAIR_STEPS = 12
 PAIR = {"MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}
 ONE = """
@@ -62,12 +62,12 @@ def test_killed_at_twenty_random_moments_it_ends_in_the_same_bytes(study, tmp_pa
     """Moments of a process's whole life: reading, stepping, writing a checkpoint after every step, ending."""
     fork(study.denoiser(tmp_path / "warm", steps=1)).join()
     began = time.monotonic()
-    fork(study.denoiser(tmp_path / "whole", steps=STEPS)).join()
+    fork(study.denoiser(tmp_path / "whole", steps=STEPS, validate_every=STEPS // 2)).join()
     lasts = time.monotonic() - began
     moments, kills, ends = np.random.default_rng(0), 0, 0
     while kills < KILLS or not ends:
         output = tmp_path / str(ends)
-        process = fork(study.denoiser(output, steps=STEPS))
+        process = fork(study.denoiser(output, steps=STEPS, validate_every=STEPS // 2))
         if kills < KILLS:
             process.join(moments.uniform(0, lasts / 2))
             process.kill()
@@ -156,9 +156,12 @@ def pair(study, tmp_path_factory, fork):
     return folder / "whole", start, time.monotonic() - began
 
 
-@pytest.mark.parametrize("launcher", ["fabric", "torchrun"])
-def test_two_processes_go_on_to_the_same_bytes(pair, launcher):
-    """SIGTERM to one of them, which both obey at the same step; then both are killed at random moments."""
+@pytest.mark.parametrize(("launcher", "kills"), [("fabric", 0), ("torchrun", 3)])
+def test_two_processes_go_on_to_the_same_bytes(pair, launcher, kills):
+    """SIGTERM to one of them, which both obey at the same step; then both are killed at random moments.
+
+    Fabric's second process imports everything anew, for seconds, so the kills are left to torchrun's.
+    """
     expected, start, lasts = pair
     output, moments = expected.with_name(launcher), np.random.default_rng(0)
     asked = start(launcher, launcher, checkpoint_minutes=60)
@@ -166,7 +169,7 @@ def test_two_processes_go_on_to_the_same_bytes(pair, launcher):
     os.kill(asked.numbers()[1], signal.SIGTERM)
     assert asked.end() == 128 + signal.SIGTERM
     assert (output / "last.safetensors").exists()
-    for _ in range(1 if launcher == "fabric" else 3):
+    for _ in range(kills):
         killed = start(launcher, launcher)
         assert killed.training()
         numbers = killed.numbers()

@@ -44,8 +44,8 @@ class ChaosReader:
             )
         drawn_on = dict(zip(slices, pictures, strict=True))
         masks = [_mask(drawn_on[path], image.shape[:2]) for path in slice_order(slices)]
-        labels = np.zeros(image.shape, np.uint32)
-        add_structure(labels, np.stack(masks, axis=-1), self.entry.structures["liver"])
+        labels = np.zeros(image.shape, np.uint32, order="F")
+        add_structure(labels, np.stack([mask.T for mask in masks]).T, self.entry.structures["liver"])
         return Case(self.entry.key, case, image, affine, labels, self.entry.annotated)
 
 

@@ -45,7 +45,7 @@ class IrcadbReader:
         scan, masks = self.files[case]
         image, affine = read_folder(scan)
         check_hounsfield(image, scan)
-        labels = np.zeros(image.shape, np.uint32)
+        labels = np.zeros(image.shape, np.uint32, order="F")
         shown = []
         for folder in layout.folders(masks, ".*")[1:]:
             if not dicom_files(folder):

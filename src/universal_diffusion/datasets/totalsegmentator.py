@@ -36,7 +36,7 @@ class TotalSegmentatorReader:
     def read(self, case: str) -> Case:
         scan, masks = self.files[case]
         image, affine = read_image(scan)
-        labels = np.zeros(image.shape, np.uint32)
+        labels = np.zeros(image.shape, np.uint32, order="F")
         annotated = []
         for path in visible_files(masks, "*.nii.gz"):
             names = self.entry.structure_targets(layout.stem(path))

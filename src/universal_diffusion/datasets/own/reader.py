@@ -64,7 +64,7 @@ class OwnReader:
 
     def _structures(self, case: str, shape: tuple[int, ...], affine: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         """Label bits of the case's mask files, and the targets that have one, empty ones included."""
-        labels, annotated = np.zeros(shape, np.uint32), []
+        labels, annotated = np.zeros(shape, np.uint32, order="F"), []
         for structure, name in self.files[case].masks.items():
             path, targets = self.root / name, self.entry.structure_targets(structure)
             if targets is None:
