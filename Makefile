@@ -19,9 +19,8 @@ study: env
 sample: env
 	$(BIN)/snakemake --cores all --configfile config/sample.yaml
 
-# The longest tests, two whole studies, begin first.
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder tests/studies tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder tests
 
 test-conda: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m conda tests/conda

@@ -34,8 +34,8 @@ CLIP, WEIGHTS = "pretrained/clip_text.safetensors", "models/mask_clip/weights.sa
 CARD = "models/mask_clip/card.json"
 PREDICTIONS, ROWS = "predictions/mask_clip/1-of-1", "scores/parts/mask_clip.csv"
 KINDS = {
-    "archive": Kind("archives/word/*.zip", "native/word", "archives/word", "phantom_archive"),
-    "native scan": Kind("native/word/**/*.nii.gz", "volumes/word/1-of-1", "native/word", "unpack"),
+    "archive": Kind("archives/amos/*.zip", "native/amos", "archives/amos", "phantom_archive"),
+    "native scan": Kind("native/amos/**/imagesTr/amos_000*.nii.gz", "volumes/amos/1-of-1", "native/amos", "unpack"),
     "native DICOM": Kind("native/ircadb/**/PATIENT_DICOM/image_*", "volumes/ircadb/1-of-1", "native/ircadb", "unpack"),
     "volume": Kind("volumes/ircadb/**/*.h5", "scores/parts/prior_mask.csv", "volumes/ircadb/1-of-1", "harmonise"),
     "pretrained weights": Kind(CLIP, WEIGHTS, CLIP, "pretrained"),

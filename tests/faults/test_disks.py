@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.faults
 
 STAGES = {
-    "harmonise": "volumes/word/1-of-1",
+    "harmonise": "volumes/amos/1-of-1",
     "training": "models/noise_learnt/weights.safetensors",
     "segmentation": "predictions/mask_clip/1-of-1",
     "scoring": "scores/parts/mask_clip.csv",

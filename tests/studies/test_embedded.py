@@ -127,7 +127,7 @@ def test_a_cell_of_every_table_is_made_again_from_its_rows(study, name):
 
 @pytest.mark.parametrize("table", ["table1", "table2", "table3"])
 def test_tables_name_their_cohort(study, table):
-    assert "eleven synthetic scans" in (study.results / f"tables/{table}.md").read_text()
+    assert "eight synthetic scans" in (study.results / f"tables/{table}.md").read_text()
 
 
 def test_second_run_does_nothing(study):
@@ -220,11 +220,13 @@ def test_report_is_packed(study):
 
 
 def test_a_second_study_elsewhere_under_another_hash_seed_gives_the_same_bytes(study, smallest_study):
+    """As far as the scores of three systems, which together take every way of training, sampling and predicting."""
     other = smallest_study()
-    run = other.run("--", "results/smallest/scores/cases.csv", PYTHONHASHSEED="7")
+    systems = ("mask_clip", "noise_learnt", "segresnet")
+    run = other.run("--", *(f"results/smallest/scores/parts/{name}.csv" for name in systems), PYTHONHASHSEED="7")
     assert run.returncode == 0, run.stderr[-4000:]
     made = [path.relative_to(other.results) for kind in ("h5", "safetensors", "csv") for path in _results(other, kind)]
-    assert {path.name for path in made} >= {"splits.csv", "cases.csv", "weights.safetensors"}
+    assert {path.name for path in made} >= {"splits.csv", "weights.safetensors", *(f"{name}.csv" for name in systems)}
     assert [path for path in made if (study.results / path).read_bytes() != (other.results / path).read_bytes()] == []
 
 
