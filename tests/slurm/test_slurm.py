@@ -16,7 +16,7 @@ import pytest
 
 pytestmark = pytest.mark.slurm
 
-CUT, CUT_STEPS = "segresnet", 2500  # more than a minute of steps on the fastest machine
+CUT, CUT_STEPS = "segresnet", 5000  # more than fit into two minutes: the first may go by in starting
 MODEL = "coarser_mask_autoencoder"  # what comes after it is not asked for
 CARD = f"results/smallest/models/{MODEL}/card.json"
 STEPS = 30
