@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1
 
 from universal_diffusion.datasets.dicom_codestreams import coded_size
 from universal_diffusion.errors import InputError
@@ -129,6 +129,39 @@ def test_a_deflated_dicom_file_is_inflated_within_bounds(tmp_path, frugal):
     (tmp_path / "bomb").write_bytes(whole[:start] + packed)
     with pytest.raises(InputError, match="would inflate to more than 64 times its size"):
         read_ct(tmp_path)
+
+
+def longer(syntax: str, z: int, tail: bytes) -> bytes:
+    """Slice `z` with `tail` behind its pixels, deflated as the rest where that is."""
+    whole = strangers.dicom(z, syntax)
+    if syntax != DeflatedExplicitVRLittleEndian:
+        return whole + tail
+    start = 144 + struct.unpack("<I", whole[140:144])[0]
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    inflated = zlib.decompress(whole[start:], -zlib.MAX_WBITS)
+    return whole[:start] + packer.compress(inflated + tail) + packer.flush()
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+@pytest.mark.parametrize(("declared", "nested"), [(0x9000A7A7, False), (0x9000A7A7, True), (0xF0005858, False)])
+def test_a_dicom_element_that_declares_more_than_its_file_is_not_given_to_gdcm(tmp_path, syntax, declared, nested):
+    """It would take 2.4 GB and more. pydicom reads 0x5858 as type XX, and a length in what is left."""
+    bomb = struct.pack("<HHI", 0x7FF1, 0x1010, declared)
+    if nested:
+        sequence = struct.pack("<HH2sHI", 0x7FF1, 0x1010, b"SQ", 0, 0xFFFFFFFF)
+        bomb = sequence + struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF) + bomb
+    for z in range(3):
+        (tmp_path / str(z)).write_bytes(longer(syntax, z, bomb))
+    with pytest.raises(InputError, match=r"of a type that DICOM does not have|is no DICOM file"):
+        read_ct(tmp_path)
+
+
+def test_what_fits_behind_the_pixels_of_a_dicom_file_is_let_be(tmp_path):
+    """An element that lacks its type, and zeros."""
+    for z in range(3):
+        tail = struct.pack("<HHI", 0x7FF1, 0x1010, 4) + b"abcd" + bytes(16)
+        (tmp_path / str(z)).write_bytes(strangers.dicom(z) + tail)
+    assert (read_ct(tmp_path).hu == strangers.HU).all()
 
 
 def jpeg_2000(columns: int, rows: int, values: int = 1) -> bytes:

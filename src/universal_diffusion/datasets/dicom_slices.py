@@ -19,13 +19,13 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from universal_diffusion.datasets.base import itk_name
 from universal_diffusion.datasets.dicom_codestreams import check_codestreams
+from universal_diffusion.datasets.dicom_types import check_types
 from universal_diffusion.errors import InputError
 
 GEOMETRY = ["Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"]
 GREY = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"}
 RESCALE = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
 COUNTS = ["InstanceNumber", "ImagesInAcquisition"]
-TAGS = ["SeriesInstanceUID", "Modality", "NumberOfFrames", "BitsAllocated", *GREY, *RESCALE, *COUNTS, *GEOMETRY]
 LONGEST_FIRST = 64  # bytes of the first element of a file without preamble
 DEFLATED_MOST, DEFLATED_ALLOWANCE = 64, 2**24  # bytes of a slice to one deflated, and a slice of air beside that
 AT_ONCE = 2**16  # bytes that are inflated at a time
@@ -85,11 +85,14 @@ def read_header(path: Path) -> Slice:
     """
     with damage_refused(path), open(path, "rb") as file:
         check_deflated(path)
-        tags = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=TAGS, force=is_dicom(path))
+        tags = pydicom.dcmread(file, stop_before_pixels=True, force=is_dicom(path))
         if int(tags.get("NumberOfFrames") or 1) > 1:
             raise InputError(path, "holds several frames", "convert it to NIfTI, or export one file per slice")
         one = slice_of(tags, path)
+        pixels = file.tell()
         _check_pixel_bytes(tags, file, one)
+        file.seek(pixels)
+        check_types(tags, file, path)
         return one
 
 
