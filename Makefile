@@ -20,7 +20,7 @@ sample: env
 	$(BIN)/snakemake --cores all --configfile config/sample.yaml
 
 test: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests
 
 test-conda: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m conda tests/conda

@@ -84,7 +84,7 @@ def test_target_slice_is_the_mask_of_the_target(stored):
                 np.testing.assert_array_equal(file.target_slice(z, target(name)), expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 400))
 def test_any_labels_survive_their_coding(seed, unions):
     """Up to 401 different unions of targets: codes of one byte and of two."""

@@ -21,7 +21,7 @@ def test_moments_are_those_of_the_ellipse_and_move_and_grow_with_it(make_case):
     assert spread == pytest.approx([12, 8.4], rel=0.03)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(start=st.integers(0, 12), length=st.integers(16, 28), size=st.floats(0.8, 1.2))
 def test_a_scan_of_another_field_of_view_and_size_finds_its_place(make_case, start, length, size):
     frame = frame_of(make_case("a", range(40)))
@@ -35,7 +35,7 @@ def test_scans_of_different_ends_join_into_one_frame(make_case):
     assert frame.place(outline(make_case("b", range(14, 40)).image)).first_row == 14
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(start=st.integers(-3, 8), seed=st.integers(0, 50))
 def test_the_best_offset_of_a_piece_is_where_it_was_cut(start, seed):
     whole = np.random.default_rng(seed).standard_normal((32, 4))

@@ -39,7 +39,7 @@ def test_hounsfield_units_shape_and_affine(tmp_path, write_series):
     assert np.array_equal(affine, np.diag([-2.5, -1.5, 3, 1]))  # LPS to RAS; PixelSpacing is (rows, columns)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(axes=st.sampled_from(AXES), data=st.data())
 def test_a_landmark_keeps_its_place_in_every_orientation_and_file_order(axes, data, tmp_path_factory, write_slice):
     row, column = axes

@@ -128,7 +128,7 @@ def write_slices(folder: Path, stored: np.ndarray, grid: Grid, names: list[str],
 
 
 @pytest.mark.parametrize("source", PAIRS)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(truth=scenes(ORDERS, 30.0), form=st.sampled_from(["sform", "qform"]))
 def test_a_landmark_survives_nifti(tmp_path_factory, source, truth, form):
     root = tmp_path_factory.mktemp("nifti")
@@ -143,7 +143,7 @@ def test_a_landmark_survives_all_48_axis_orders(tmp_path):
         assert_survives(read_only_case("msd09", tmp_path), truth)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(truth=scenes(PLANES, 30.0), data=st.data())
 def test_a_landmark_survives_dicom_in_any_file_order(tmp_path_factory, truth, data):
     root, count = tmp_path_factory.mktemp("dicom") / "3Dircadb1.2", truth.grid.shape[2]
@@ -156,7 +156,7 @@ def test_a_landmark_survives_dicom_in_any_file_order(tmp_path_factory, truth, da
     assert_survives(read_only_case("ircadb", root.parent), truth)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(truth=scenes([order for order in PLANES if abs(order[2, 2]) == 1], 0.0), data=st.data())
 def test_a_landmark_survives_pancreas_ct(tmp_path_factory, truth, data):
     """Its label's axes run otherwise than its scan's rows and slices, and its origin is anywhere."""
@@ -179,7 +179,7 @@ def turned_label(truth: Scene, order: np.ndarray) -> tuple[np.ndarray, np.ndarra
     )
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(truth=scenes(PLANES, 20.0), data=st.data())
 def test_a_landmark_survives_chaos(tmp_path_factory, truth, data):
     """Pictures belong to slices by file order, whatever way the slices run."""

@@ -204,7 +204,7 @@ def test_a_file_cut_short(tmp_path, write_nifti):
         reader("msd09", tmp_path).read("a_1")
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.permutations([0, 1, 2]), st.tuples(*[st.sampled_from([1, -1])] * 3))
 def test_a_landmark_survives_any_axis_order(tmp_path_factory, write_nifti, axes, flips):
     folder = tmp_path_factory.mktemp("turned")

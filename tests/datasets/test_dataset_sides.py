@@ -143,7 +143,7 @@ def test_adrenal_glands_and_kidneys_are_split_apart_and_other_labels_stay():
     assert not mask(result, "left kidney").any()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(ORIENTATIONS)
 def test_sides_do_not_depend_on_the_array_s_axes(orientation):
     change = np.column_stack(orientation)
@@ -271,7 +271,7 @@ def around_the_origin(turn: np.ndarray) -> np.ndarray:
     return affine
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(angles=SMALL_TURN, kidneys=PLACES)
 def test_sides_on_an_oblique_grid_and_of_a_patient_lying_askew(angles, kidneys):
     turn = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
@@ -280,7 +280,7 @@ def test_sides_on_an_oblique_grid_and_of_a_patient_lying_askew(angles, kidneys):
         assert np.array_equal(resolve(labels, image, affine, Path("scan")), truth)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(kidneys=PLACES, shift=st.tuples(*[st.floats(-900, 900)] * 3))
 def test_sides_do_not_depend_on_the_origin_and_swap_in_the_mirrored_patient(kidneys, shift):
     affine = around_the_origin(np.eye(3))

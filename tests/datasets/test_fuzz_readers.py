@@ -353,7 +353,7 @@ def test_the_valid_tree_is_read(native):
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), database=None)
 @given(data=st.data())
 def test_a_damaged_tree_gives_a_sound_case_or_one_line(native, data):
     with overlaid(native.root, native.tree, data.draw(damages(native.tree))):

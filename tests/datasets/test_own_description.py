@@ -208,7 +208,7 @@ content = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(content)
 def test_whatever_the_file_holds_is_an_entry_or_one_line(text):
     with tempfile.TemporaryDirectory() as folder:

@@ -46,7 +46,7 @@ def same(first: Uncertainty, second: Uncertainty) -> bool:
 SEEDS = st.integers(0, 10_000)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SEEDS, st.booleans())
 def test_agrees_with_scikit_learn_and_with_the_definitions(seed, levels):
     truth, mean, variance, predicted = maps(seed, 400, levels)
@@ -130,7 +130,7 @@ def test_the_region_is_the_targets_box_with_20_mm_to_each_side_whatever_the_spac
     assert truth[region(np.zeros_like(truth), np.ones(3))].size == 0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SEEDS, st.floats(0, 0.04))
 def test_what_a_model_says_elsewhere_changes_nothing(seed, mean_elsewhere):
     """So two models are judged on the same voxels, however far they spread their probability."""
@@ -153,7 +153,7 @@ def test_a_variance_that_says_nothing_finds_errors_as_chance_does():
     assert found.error_auroc == pytest.approx(0.5, abs=0.01)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SEEDS, SEEDS, st.booleans())
 def test_the_order_of_the_voxels_changes_no_byte(seed, order, levels):
     arrays_ = maps(seed, 300, levels)
@@ -161,14 +161,14 @@ def test_the_order_of_the_voxels_changes_no_byte(seed, order, levels):
     assert same(measure(*arrays_), measure(*(array[shuffled] for array in arrays_)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SEEDS)
 def test_everything_kept_is_dice(seed):
     truth, mean, variance, predicted = maps(seed, 60)
     assert measure(truth, mean, variance, predicted).coverage[0] == pytest.approx(dice(truth, predicted), nan_ok=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(arrays(bool, 50), arrays(bool, 50), st.integers(0, 49))
 def test_setting_aside_exactly_the_errors_never_lowers_dice(truth, predicted, sure):
     truth, predicted = truth.copy(), predicted.copy()

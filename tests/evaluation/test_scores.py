@@ -95,7 +95,7 @@ def by_monai(truth: np.ndarray, predicted: np.ndarray, spacing_mm, tolerance_mm:
 
 
 @pytest.mark.parametrize("voxels_per_look_up", [0, 10**9])  # the tree, the transform
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(truth=MASKS, predicted=MASKS, spacing=SPACINGS, tolerance=st.sampled_from([0.0, 0.75, 2.1, 4.2]))
 def test_scores_are_monais_wherever_both_masks_hold_something(voxels_per_look_up, truth, predicted, spacing, tolerance):
     if not (truth.any() and predicted.any()):
@@ -115,7 +115,7 @@ def ball(centre: tuple[int, int, int], radius_mm: float, spacing: np.ndarray) ->
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:surface_distance")
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(SPACINGS, st.tuples(*[st.integers(6, 12)] * 3), st.sampled_from([4.0, 6.0, 8.0]), st.sampled_from([1.0, 2.5]))
 def test_scores_are_near_those_of_surface_distance(spacing, centre, radius, tolerance):
     """It lays surfaces between voxels and weighs them by area; ours are voxels that count alike, as MONAI's do.

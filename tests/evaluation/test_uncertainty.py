@@ -153,7 +153,7 @@ def halves(values: np.ndarray, absent: np.ndarray) -> np.ndarray:
     return np.where(np.hstack([absent, absent]), np.nan, values)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(PAIRS, arrays(bool, (6, 3)))
 def test_rank_correlation_is_spearmans(values, absent):
     doubt, score = (half[~absent] for half in np.split(values, 2, axis=1))
@@ -185,7 +185,7 @@ def brute(doubt: np.ndarray, score: np.ndarray, share: float) -> float:
     return float((kept * score).sum() / kept.sum())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(PAIRS, arrays(bool, (6, 3)), st.sampled_from([0.05, 0.25, 0.5, 0.8, 1.0]), st.permutations(range(6)))
 def test_kept_dice_against_a_count_of_crumbs(values, absent, share, order):
     given_ = halves(values, absent)

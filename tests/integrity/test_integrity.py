@@ -259,7 +259,7 @@ def digest(read: object) -> str:
     return hashlib.sha256(repr(read).encode()).hexdigest()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 @example(place=0.0, bit=0)
 @example(place=np.nextafter(1, 0), bit=7)
@@ -271,7 +271,7 @@ def test_a_flipped_bit_is_never_read(stored, place, bit):
     check_refused(made, bytes(altered), good, unharmed)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(kept=st.floats(0, 1, exclude_max=True))
 @example(kept=0.0)
 @example(kept=np.nextafter(1, 0))

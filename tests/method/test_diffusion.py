@@ -66,7 +66,7 @@ def test_q_sample_has_the_law_of_the_simulated_chain(schedule, timesteps, count)
             assert stats.kstest(chain.numpy(), "norm", (signal, spread)).pvalue > 1e-3
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(step=st.integers(1, 999), schedule=st.sampled_from(SCHEDULES), seed=st.integers(0, 99))
 def test_posterior_is_bayes_rule(step, schedule, seed):
     """q(z_{t-1} | zt, z0) as the normalised product of q(zt | z_{t-1}) and q(z_{t-1} | z0), by adding precisions."""
@@ -91,7 +91,7 @@ def test_posterior_at_step_0_is_z0_with_a_finite_log_variance():
     assert torch.allclose(posterior.log_variance, process.posterior_variance[1].log())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(step=st.integers(0, 999), schedule=st.sampled_from(SCHEDULES), seed=st.integers(0, 99))
 def test_mask_and_noise_convert_into_each_other(step, schedule, seed):
     process, at = GaussianDiffusion.scheduled(schedule, 1000), torch.full((6,), step)
@@ -102,7 +102,7 @@ def test_mask_and_noise_convert_into_each_other(step, schedule, seed):
     assert torch.equal(process.to_mask("mask", z0, zt, at), z0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(step=st.integers(0, 999), v=st.floats(-1, 1))
 def test_learned_variance_lies_between_posterior_and_beta_in_log_space(step, v):
     process, at = GaussianDiffusion.scheduled("cosine", 1000), torch.tensor([step])
@@ -111,7 +111,7 @@ def test_learned_variance_lies_between_posterior_and_beta_in_log_space(step, v):
     assert value == pytest.approx(low + (v + 1) / 2 * (high - low), abs=1e-12)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.floats(-3, 3), st.floats(-8, 2), st.floats(-3, 3), st.floats(-8, 2))
 def test_divergence_and_likelihood_agree_with_torch_distributions(mean, log_variance, other_mean, other_log_variance):
     values = [torch.tensor(x, dtype=torch.float64) for x in (mean, log_variance, other_mean, other_log_variance)]
@@ -178,7 +178,7 @@ def test_the_perfect_prediction_costs_only_the_choice_of_variance():
     assert losses.hybrid.abs().max().item() < 1e-12
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(count=st.integers(1, 1000), schedule=st.sampled_from(SCHEDULES))
 def test_respacing_keeps_the_signal_at_the_kept_steps(count, schedule):
     process = GaussianDiffusion.scheduled(schedule, 1000)

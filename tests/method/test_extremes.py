@@ -64,7 +64,7 @@ def test_a_process_of_one_step_is_a_likelihood_and_an_estimate(process, predicti
         process.respace(2)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     step=st.integers(0, 999),
     v=st.floats(-20, 20),
@@ -83,7 +83,7 @@ def test_losses_and_gradients_are_finite_for_whatever_an_untrained_network_says(
     assert torch.autograd.grad(losses.hybrid.sum(), output)[0].isfinite().all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(step=st.integers(1, 999), v=st.floats(-5, 5), schedule=st.sampled_from(SCHEDULES))
 def test_log_variance_extrapolates_along_the_same_line(step, v, schedule):
     process, at = GaussianDiffusion.scheduled(schedule, 1000), torch.tensor([step])
@@ -121,7 +121,7 @@ def test_tables_are_double_and_what_is_gathered_is_single_at_least(dtype):
     assert spread[0].item() == pytest.approx(1e-4, rel=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(count=st.integers(1, 30), schedule=st.sampled_from(SCHEDULES), prediction=st.sampled_from(PREDICTIONS))
 def test_samples_of_a_half_precision_network_are_finite_and_single(count, schedule, prediction):
     full = GaussianDiffusion.scheduled(schedule, 1000)
@@ -139,7 +139,7 @@ def test_samples_of_a_half_precision_network_are_finite_and_single(count, schedu
         assert out.isfinite().all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.floats(-50, 50), st.floats(-20, 20), st.floats(-50, 50), st.floats(-20, 20))
 def test_a_divergence_is_never_negative_and_none_from_a_law_to_itself(mean, log_variance, other, other_log_variance):
     values = [torch.tensor(x, dtype=torch.float64) for x in (mean, log_variance, other, other_log_variance)]
@@ -147,7 +147,7 @@ def test_a_divergence_is_never_negative_and_none_from_a_law_to_itself(mean, log_
     assert normal_kl(*values[:2], *values[:2]).item() == 0
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(first=st.integers(1, 1000), second=st.integers(1, 1000), schedule=st.sampled_from(SCHEDULES))
 def test_respacing_twice_visits_steps_of_the_first_and_keeps_their_signal(first, second, schedule):
     once = GaussianDiffusion.scheduled(schedule, 1000).respace(max(first, second))

@@ -76,7 +76,7 @@ def test_mask_loss_of_known_vectors():
     assert mask_loss(torch.full((1, 1, 2, 2), -100.0), torch.zeros(1, 1, 2, 2)) < 1e-6
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.floats(-20, 20), st.floats(0, 1), st.integers(0, 99))
 def test_mask_loss_is_binary_cross_entropy_and_dice_of_each_patch(scale, share, seed):
     """Against torch's BCE and MONAI's Dice loss, patch by patch."""

@@ -88,7 +88,7 @@ def denoised(process: GaussianDiffusion, weight: torch.Tensor, step: torch.Tenso
     return process.losses("mask", output, z0, zt, step, noise).hybrid
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(history=st.integers(1, 4), uniform=st.sampled_from([0.001, 0.1, 1.0]), seed=st.integers(0, 99))
 def test_the_weighted_hybrid_loss_and_its_gradient_have_the_uniform_expectation(history, uniform, seed):
     """Exactly: the sum over all steps of p_t * weight_t * (loss or gradient) against their plain mean."""
@@ -177,7 +177,7 @@ def test_uniform_draws_fill_every_history_as_a_coupon_collector_does(history, me
     assert torch.tensor(needed).double().median().item() == pytest.approx(median, rel=0.15)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(st.floats(0, 1e30), min_size=5, max_size=5),
     st.sampled_from([0.0, 0.001, 0.1, 1.0]),

@@ -32,7 +32,7 @@ def ball(radius: float) -> Patient:
     return Patient("ball", STRAIGHT, 1.0, (), (part,))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(radius=st.floats(20, 60), matrix=st.integers(64, 100))
 def test_a_balls_labels_and_densities_have_its_volume(radius, matrix):
     taken = scan(ball(radius), Protocol(matrix, 256.0, 4.0, "abdomen", "plain"), 1)
@@ -45,7 +45,7 @@ def test_a_balls_labels_and_densities_have_its_volume(radius, matrix):
     assert share.sum() * voxel == pytest.approx(expected, rel=0.06)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), radius=st.floats(5, 80))
 def test_distance_to_a_sphere_is_exact(seed, radius):
     places = np.random.default_rng(seed).uniform(-120, 120, (50, 3))
@@ -53,7 +53,7 @@ def test_distance_to_a_sphere_is_exact(seed, radius):
     assert np.allclose(distance, np.linalg.norm(places, axis=1) - radius, atol=0.05)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6))
 def test_distance_to_a_capsule_is_exact(seed):
     random = np.random.default_rng(seed)
@@ -65,7 +65,7 @@ def test_distance_to_a_capsule_is_exact(seed):
     assert np.allclose(distance, expected, atol=0.05)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(power=st.sampled_from([2.0, 2.5, 3.0, 4.0]), seed=st.integers(0, 10**6))
 def test_superelliptic_distances_change_sign_at_the_surface(power, seed):
     places = np.random.default_rng(seed).uniform(-60, 60, (200, 3))

@@ -51,7 +51,7 @@ def test_a_cut_transfer_goes_on_where_it_broke_off(server, got, tmp_path):
     assert files(tmp_path) == ["scan.bin"]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cuts=st.lists(st.integers(400, 3000), max_size=4),
     ranges=st.booleans(),

@@ -52,7 +52,7 @@ def test_values_that_are_no_hounsfield_units_are_refused():
         fingerprint(np.array([[[0.0, 1e8]]]), "toy")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 9),
     crop=st.tuples(st.integers(0, 5), st.integers(12, 18)),
@@ -82,7 +82,7 @@ def test_an_offset_by_half_a_unit_is_recognised(offset):
 
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 5), st.integers(6, 9))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_another_patient_and_another_scan_of_the_same_are_not(seed, other, first_noise, second_noise):
     assert longest(body(seed, first_noise), body(other, second_noise)) is None
 
@@ -91,7 +91,7 @@ def test_another_patient_and_another_scan_of_the_same_are_not(seed, other, first
     arrays.arrays(np.float32, st.just((4, 3, 5)), elements=st.integers(-36_000, 36_000).map(lambda n: n / 4)),
     st.permutations(range(3)),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_one_count_gives_what_numpy_counts_for_each_purpose(scan, axes):
     """Values of quarters of HU, beyond what slices and bins tell apart too, in any axis order."""
     told, values = prints(scan.transpose(axes)), np.floor(scan + 0.5).astype("<i8")

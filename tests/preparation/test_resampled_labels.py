@@ -38,7 +38,7 @@ def dice(a, b) -> float:
     return 2 * (a & b).sum() / (a.sum() + b.sum())
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.tuples(*[st.integers(1, 9)] * 3), st.integers(0, 2**32 - 1))
 def test_the_same_grid_gives_the_same_labels(shape, seed):
     labels = np.random.default_rng(seed).integers(0, 2**32, shape, dtype=np.uint32) & EVERY_BIT
@@ -46,7 +46,7 @@ def test_the_same_grid_gives_the_same_labels(shape, seed):
     assert np.array_equal(resampled(labels, affine, Grid(shape, affine)), labels)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     spacing=st.tuples(*[st.floats(0.5, 6.0)] * 3),
     wanted=st.tuples(*[st.floats(1.0, 6.0)] * 3),
@@ -97,7 +97,7 @@ def test_a_thin_wall_keeps_its_volume_where_a_threshold_would_lose_it():
     assert abs(np.linalg.norm(places(grid)[found] - 30, axis=-1) - 19.25).max() < 4
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.floats(2.0, 5.0))
 def test_a_tumour_stays_in_its_organ_and_both_keep_their_volume(seed, spacing):
     # The kidneys are 7 mm apart: of organs nearer than a voxel, both may claim it.

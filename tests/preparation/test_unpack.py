@@ -107,7 +107,7 @@ def test_a_zip_that_reaches_out_is_refused(archives, tmp_path, name):
     assert not list(tmp_path.rglob("escaped*"))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     names=st.lists(st.text("ab./\\ \t:~$*\u00e4\u202e-", min_size=1, max_size=12), min_size=1, max_size=4),
     tarred=st.booleans(),

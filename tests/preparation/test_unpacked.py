@@ -73,7 +73,7 @@ def test_the_sums_are_those_of_sha256sum(dicom):
     assert listed == {str(name) for name in visible_tree(dicom)} - {SUMS, "origin.json"}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_a_flipped_bit_of_any_slice_is_told(dicom, data):
     case = unpacked("ircadb", dicom).cases()[0]

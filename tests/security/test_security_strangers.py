@@ -53,7 +53,7 @@ def test_a_whole_file_is_read(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_changed_file_is_read_or_refused_in_one_line(kind, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp(kind)

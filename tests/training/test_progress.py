@@ -53,7 +53,7 @@ def test_log_holds_every_step_and_can_be_read_while_it_grows(tmp_path):
     assert pd.read_csv(tmp_path / LOG)["wait_seconds"].eq(0.01).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_interrupted_log_is_that_of_an_uninterrupted_run(tmp_path_factory, data):
     """Cut anywhere, and any number of bytes short, but never before the checkpoint, which comes after a flush."""

@@ -36,7 +36,7 @@ def content(batch) -> list[bytes]:
     return [tensor.numpy().tobytes() for tensor in (image.float(), mask.float(), ids)]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=8, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=8)
 @given(workers=st.integers(0, 2), starts=st.lists(st.integers(0, 1000), min_size=1, max_size=3))
 def test_workers_and_restarts_change_no_byte(volumes, workers, starts):
     ahead, alone = ReadAhead(IndexedBatches(sampler(volumes), BATCH), workers), sampler(volumes)
@@ -55,7 +55,7 @@ def test_masks_alone_travel_too(volumes, workers):
     assert content((image, mask, ids)) == [b"", expected.mask.tobytes(), expected.target_ids.tobytes()]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 @given(index=st.integers(0, 100), first=st.integers(0, BATCH - 1), count=st.integers(1, BATCH))
 def test_rows_of_a_batch_are_those_of_the_whole(volumes, index, first, count):
     """What a process reads for itself is what it would have of the batch of a single process."""

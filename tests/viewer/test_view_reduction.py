@@ -21,7 +21,7 @@ def grids(draw) -> Grid:
 
 
 @given(grids(), st.integers(1, 400), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_landmarks_stay_where_they_were(full, most, seed):
     reduced = reduction(full, most)
     assert np.prod(reduced.grid.shape) <= max(most, 1)
@@ -39,7 +39,7 @@ def test_landmarks_stay_where_they_were(full, most, seed):
 
 
 @given(shapes, st.tuples(*[st.integers(1, 4)] * 3), st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_block_means_are_the_means_of_the_blocks(shape, factors, seed):
     values = np.random.default_rng(seed).normal(size=shape)
     means = block_means(values, factors)

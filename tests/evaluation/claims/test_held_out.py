@@ -85,7 +85,7 @@ def test_a_patient_counts_once_whatever_the_number_of_its_scans_and_targets():
     assert verdict(measured, None) == (NOT_TESTABLE, "2 patients; fewer than 6 cannot settle it")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(DICE, DICE), min_size=6, max_size=9))
 def test_value_lies_in_its_interval_between_the_least_and_the_largest_gain(pairs):
     measured = mask_over_noise(evidence_of({f"p{i}": [{"liver": pair}] for i, pair in enumerate(pairs)}), EMBEDDINGS)
@@ -96,7 +96,7 @@ def test_value_lies_in_its_interval_between_the_least_and_the_largest_gain(pairs
     assert decided == (SUPPORTED if measured.low > 0 else NOT_SUPPORTED)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(DICE, DICE), min_size=6, max_size=9), st.randoms(use_true_random=False))
 def test_copies_of_scans_and_names_of_sources_change_nothing(pairs, random):
     once = {f"p{i}": [{"liver": pair}] for i, pair in enumerate(pairs)}

@@ -44,7 +44,7 @@ def refused(refused, capfd):
     return check
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     turn=arrays(float, 3, elements=st.floats(-3, 3)),
     flips=st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3),
@@ -224,7 +224,7 @@ def damaged(draw, content: bytes) -> bytes:
     return content
 
 
-@settings(max_examples=2 * EXAMPLES, deadline=None)
+@settings(max_examples=2 * EXAMPLES)
 @given(data=st.data())
 def test_damaged_files_give_a_sound_ct_or_one_line(written, data):
     kind = data.draw(st.sampled_from(sorted(FILES)))

@@ -104,7 +104,7 @@ def write(
     write_dicom_seg(path, frames, list(masks), SegSource(headers, numbers, patient), overlap=True)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(series(tilts=(0.0, 0.3)), st.integers(0, 9), st.booleans())
 def test_every_voxel_comes_back_at_its_place(tmp_path_factory, ct, seed, in_one_file):
     """By pydicom and the standard's formula alone: frame, segment and slice position to a voxel of the CT."""
@@ -136,7 +136,7 @@ def test_every_voxel_comes_back_at_its_place(tmp_path_factory, ct, seed, in_one_
 
 
 @pytest.mark.skipif(not DCMQI.exists(), reason="dcmqi is not installed")
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(series())
 def test_dcmqi_reads_the_same_voxels_at_the_same_places(tmp_path_factory, ct):
     grid, headers = ct
@@ -228,7 +228,7 @@ def test_headers_that_lack_patient_date_or_frame_of_reference_do(tmp_path):
     assert pydicom.dcmread(tmp_path / "seg").NumberOfFrames > 0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(series(tilts=(0.0, 0.3)))
 def test_frames_fit_slices_that_lie_where_the_grid_says(ct):
     grid, headers = ct

@@ -79,7 +79,7 @@ def centroid(path: Path) -> np.ndarray:
     return np.array(image.TransformContinuousIndexToPhysicalPoint(voxels.tolist())) * [-1, -1, 1]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(native_grids())
 def test_a_mask_comes_back_where_it_was(tmp_path_factory, native):
     folder = tmp_path_factory.mktemp("result")

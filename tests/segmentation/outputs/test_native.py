@@ -51,7 +51,7 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
     return 2 * (first & second).sum() / (first.sum() + second.sum())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(native_grids())
 def test_a_mask_goes_out_and_comes_back(native):
     index = np.array([11, 14, 9])
@@ -65,7 +65,7 @@ def test_a_mask_goes_out_and_comes_back(native):
     assert dice(back >= 0.5, truth) > 0.95
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(native_grids(), st.integers(0, 99))
 def test_it_is_linear_interpolation_through_the_affines(native, seed):
     """Against SciPy, whose 4 x 4 matrix maps output to input indices; compared away from the border."""
@@ -98,7 +98,7 @@ def by_itk(values: np.ndarray, grid: Grid, native: Grid) -> np.ndarray:
     return SimpleITK.GetArrayFromImage(moved).T
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(native_grids(), st.integers(0, 99))
 def test_it_is_what_itk_makes_of_it(native, seed):
     """With the half voxel beyond the outermost centres, but for points on its very edge, where rounding decides."""
@@ -109,7 +109,7 @@ def test_it_is_what_itk_makes_of_it(native, seed):
     assert (edges.min(axis=0) < 1e-4).all()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(native_grids(), st.integers(0, 99), st.integers(1, 9))
 def test_boxes_where_something_is_hold_the_same_bytes_as_the_whole(native, seed, depth):
     """Slab by slab and only around the content, against all at once: equal where a map is more than negligible."""
@@ -137,7 +137,7 @@ def test_a_grid_onto_itself_is_a_copy_to_the_byte():
     assert np.array_equal(to_native(values, Grid(values.shape, affine), Grid(values.shape, affine)), values)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(native_grids())
 def test_harmonised_and_back_an_organ_is_where_it_was(native):
     """The whole way of a CT: any axes to RAS, re-spaced, cropped to the body, and its probability back again."""
@@ -159,7 +159,7 @@ def test_the_last_half_voxel_of_the_map_still_counts():
     assert (found == 1).all()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(native_grids())
 def test_files_carry_the_grid(tmp_path_factory, native):
     path = tmp_path_factory.mktemp("masks") / "liver.nii.gz"

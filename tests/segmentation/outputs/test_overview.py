@@ -36,7 +36,7 @@ def slices(order: tuple, flips: tuple) -> _Slices:
     return _Slices(ct, labels)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.permutations(range(3)).map(tuple), st.tuples(*[st.sampled_from([1, -1])] * 3))
 def test_pictures_are_the_same_for_any_array_order(order, flips):
     turned, plain = slices(order, flips), slices((0, 1, 2), (1, 1, 1))

@@ -119,7 +119,7 @@ def direct(patches: Tensor) -> Tensor:
     return torch.sigmoid(GAIN * latent.repeat_interleave(FACTOR, 2).repeat_interleave(FACTOR, 3))
 
 
-@examples(max_examples=25, deadline=None)
+@examples(max_examples=25)
 @given(
     shape=st.tuples(st.integers(1, 45), st.integers(1, 45), st.integers(1, 3)),
     overlap=st.floats(0, 0.9),

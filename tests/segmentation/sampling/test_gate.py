@@ -160,7 +160,7 @@ def test_against_loops(every, threshold, margin_mm):
     assert 0 < expected.sum() < expected.size
 
 
-@examples(max_examples=15, deadline=None)
+@examples(max_examples=15)
 @given(st.integers(0, 99), st.floats(0.05, 0.9), st.floats(0, 0.5), st.floats(0, 30), st.floats(0, 30))
 def test_lower_thresholds_and_wider_margins_keep_more(seed, threshold, lower, margin_mm, wider):
     image, bundle = random_image(seed, (14, 12, 6)), seeing_bundle(noise=0.1)

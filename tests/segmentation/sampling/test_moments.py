@@ -18,7 +18,7 @@ def folded(samples: np.ndarray) -> Moments:
     return moments
 
 
-@examples(max_examples=50, deadline=None)
+@examples(max_examples=50)
 @given(arrays(np.float32, st.tuples(st.integers(1, 30), st.integers(1, 4)), elements=st.floats(0, 1, width=32)))
 def test_probabilities_have_numpys_moments(samples):
     moments = folded(samples)

@@ -44,7 +44,7 @@ def filled(tmp_path) -> SlabStore:
 edge = st.integers(0, 7)
 
 
-@examples(max_examples=40, deadline=None)
+@examples(max_examples=40)
 @given(st.tuples(*[st.tuples(edge, edge) for _ in range(3)]))
 def test_any_box_of_any_target_can_be_read(tmp_path_factory, corners):
     store = opened(tmp_path_factory.mktemp("stores"))

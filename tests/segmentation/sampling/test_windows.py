@@ -12,7 +12,7 @@ from universal_diffusion.segmentation.sampling.windows import Windows
 sizes = st.tuples(st.integers(1, 50), st.integers(1, 50))
 
 
-@examples(max_examples=40, deadline=None)
+@examples(max_examples=40)
 @given(sizes, st.integers(4, 24), st.floats(0, 0.8))
 def test_windows_start_where_monais_do(shape, patch, overlap):
     windows, seen = Windows(shape, patch, overlap), []
@@ -32,7 +32,7 @@ def test_windows_start_where_monais_do(shape, patch, overlap):
     assert torch.allclose(mine, blended[0, 0], atol=1e-6)
 
 
-@examples(max_examples=40, deadline=None)
+@examples(max_examples=40)
 @given(sizes, st.integers(4, 24), st.floats(0, 0.8), st.integers(0, 49), st.integers(0, 49))
 def test_a_lone_voxel_of_body_is_held_by_exactly_the_windows_that_cover_it(shape, patch, overlap, x, y):
     windows, image = Windows(shape, patch, overlap), np.zeros((*shape, 2), np.float32)
