@@ -1,6 +1,6 @@
 # make study   the embedded study, into results/embedded
 # make sample  the same workflow on the real CTs of ../shared/data, into results/sample
-# make test    every test but those that need conda
+# make test    every test but the three opt-in proofs below
 # make test-conda  the smallest study with --use-conda, from a channel on disk
 # make test-faults  the smallest study killed, starved of disk and fed damaged files; writes the counts of docs/reliability.md
 # make test-slurm  the smallest study on a SLURM of two nodes that is started for it, as root (packages: docs/slurm.md)
